@@ -1,0 +1,176 @@
+"""Every option of `tritonserver`, its kind, and what becomes of it here.
+
+One table for the command line (`jubako serve --http-port=8000`) and for the service's arguments
+(`bentoml serve --arg http_max_input_size=…`). An option whose feature does not exist yet is *ignored* with a warning
+that names it, or *refused* where going on without it would serve something else than was asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+
+class Kind(Enum):
+    """What an option's value is."""
+
+    FLAG = "no value"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    FLOAT = "float"
+    TEXT = "string"
+
+
+class Fate(Enum):
+    """What becomes of an option."""
+
+    ARGUMENT = "an argument of the service, of the same name"
+    ADDRESS = "where `jubako serve` listens"
+    IGNORED = "warned about by name"
+    REFUSED = "refused by name"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `name` is Triton's, with hyphens."""
+
+    name: str
+    kind: Kind
+    fate: Fate
+    help: str
+    repeatable: bool = False
+
+    @property
+    def argument(self) -> str:
+        """The option's name as an argument of the service and, in capitals after `JUBAKO_`, in the environment."""
+        return self.name.replace("-", "_")
+
+
+def _argument(name: str, kind: Kind, help_: str, repeatable: bool = False) -> Option:
+    return Option(name, kind, Fate.ARGUMENT, help_, repeatable)
+
+
+def _ignored(name: str, kind: Kind, why: str = "not built yet", repeatable: bool = False) -> Option:
+    return Option(name, kind, Fate.IGNORED, why, repeatable)
+
+
+def _refused(name: str, kind: Kind, why: str, repeatable: bool = False) -> Option:
+    return Option(name, kind, Fate.REFUSED, why, repeatable)
+
+
+_GRPC: Final = "there is no gRPC service yet"
+_METRICS: Final = "there is no metrics service of its own yet; /metrics has BentoML's"
+_TRACE: Final = "there are no traces yet"
+_TUNING: Final = "it tunes a part of Triton that does not exist here"
+_PLATFORM: Final = "SageMaker and Vertex AI routes are not served"
+_OPEN: Final = "access rules are not built yet, and without them the server would be open"
+
+_BUILT: Final = (
+    _argument("model-repository", Kind.TEXT, "a folder of models; may be given more than once", repeatable=True),
+    _argument("id", Kind.TEXT, "the server's name in its metadata (triton)"),
+    _argument("exit-on-error", Kind.BOOLEAN, "fail the start if any model fails to load (true)"),
+    _argument("exit-timeout-secs", Kind.INTEGER, "seconds that requests in flight may take at the end (30)"),
+    _argument("strict-readiness", Kind.BOOLEAN, "ready only once every model is ready (true)"),
+    _argument("disable-auto-complete-config", Kind.FLAG, "take each config.pbtxt as it is"),
+    _argument("strict-model-config", Kind.BOOLEAN, "deprecated: true is --disable-auto-complete-config"),
+    _argument("model-control-mode", Kind.TEXT, "none; poll and explicit are not built yet"),
+    _argument("model-load-thread-count", Kind.INTEGER, "models loaded at the same time (4)"),
+    _argument("backend-config", Kind.TEXT, "<backend>,<key>=<value>, or <key>=<value> for all", repeatable=True),
+    _argument("http-max-input-size", Kind.INTEGER, "bytes of the largest request body (67108864)"),
+    _argument("log-verbose", Kind.INTEGER, "0, or 1 and more for debugging (0)"),
+    _argument("log-info", Kind.BOOLEAN, "log what happens (true)"),
+    _argument("log-warning", Kind.BOOLEAN, "log warnings (true)"),
+    _argument("log-error", Kind.BOOLEAN, "log errors (true)"),
+)
+_ADDRESSES: Final = (
+    Option("http-address", Kind.TEXT, Fate.ADDRESS, "the address that HTTP listens at (0.0.0.0)"),
+    Option("http-port", Kind.INTEGER, Fate.ADDRESS, "the port that HTTP listens at (8000)"),
+)
+_IGNORED: Final = (
+    _ignored("repository-poll-secs", Kind.INTEGER, "models are not polled for yet"),
+    _ignored("model-load-retry-count", Kind.INTEGER),
+    _ignored("enable-peer-access", Kind.BOOLEAN, _TUNING),
+    _ignored("reuse-http-port", Kind.BOOLEAN),
+    _ignored("http-header-forward-pattern", Kind.TEXT),
+    _ignored("http-thread-count", Kind.INTEGER, _TUNING),
+    *(
+        _ignored(f"grpc-{name}", kind, _GRPC)
+        for name, kind in (
+            ("address", Kind.TEXT),
+            ("port", Kind.INTEGER),
+            ("header-forward-pattern", Kind.TEXT),
+            ("infer-thread-count", Kind.INTEGER),
+            ("infer-allocation-pool-size", Kind.INTEGER),
+            ("max-response-pool-size", Kind.INTEGER),
+            ("use-ssl", Kind.BOOLEAN),
+            ("use-ssl-mutual", Kind.BOOLEAN),
+            ("server-cert", Kind.TEXT),
+            ("server-key", Kind.TEXT),
+            ("root-cert", Kind.TEXT),
+            ("infer-response-compression-level", Kind.TEXT),
+            ("keepalive-time", Kind.INTEGER),
+            ("keepalive-timeout", Kind.INTEGER),
+            ("keepalive-permit-without-calls", Kind.BOOLEAN),
+            ("http2-max-pings-without-data", Kind.INTEGER),
+            ("http2-min-recv-ping-interval-without-data", Kind.INTEGER),
+            ("http2-max-ping-strikes", Kind.INTEGER),
+            ("max-connection-age", Kind.INTEGER),
+            ("max-connection-age-grace", Kind.INTEGER),
+        )
+    ),
+    _ignored("allow-grpc", Kind.BOOLEAN, _GRPC),
+    _ignored("reuse-grpc-port", Kind.BOOLEAN, _GRPC),
+    _ignored("grpc-restricted-protocol", Kind.TEXT, _GRPC, repeatable=True),
+    _ignored("log-format", Kind.TEXT, "lines look as BentoML's do"),
+    _ignored("log-file", Kind.TEXT, "the log is the standard output"),
+    *(_ignored(f"allow-{which}metrics", Kind.BOOLEAN, _METRICS) for which in ("", "gpu-", "cpu-")),
+    _ignored("metrics-address", Kind.TEXT, _METRICS),
+    _ignored("metrics-port", Kind.INTEGER, _METRICS),
+    _ignored("metrics-interval-ms", Kind.FLOAT, _METRICS),
+    _ignored("metrics-config", Kind.TEXT, _METRICS, repeatable=True),
+    _ignored("trace-config", Kind.TEXT, _TRACE, repeatable=True),
+    _ignored("trace-file", Kind.TEXT, _TRACE),
+    _ignored("trace-level", Kind.TEXT, _TRACE, repeatable=True),
+    _ignored("trace-rate", Kind.INTEGER, _TRACE),
+    _ignored("trace-count", Kind.INTEGER, _TRACE),
+    _ignored("trace-log-frequency", Kind.INTEGER, _TRACE),
+    _ignored("cache-config", Kind.TEXT, "there is no response cache yet", repeatable=True),
+    _ignored("cache-directory", Kind.TEXT, "there is no response cache yet"),
+    _ignored("response-cache-byte-size", Kind.INTEGER, "there is no response cache yet"),
+    _ignored("rate-limit", Kind.TEXT, "there is no rate limiter yet"),
+    _ignored("rate-limit-resource", Kind.TEXT, "there is no rate limiter yet", repeatable=True),
+    _ignored("pinned-memory-pool-byte-size", Kind.INTEGER, _TUNING),
+    _ignored("cuda-memory-pool-byte-size", Kind.TEXT, _TUNING, repeatable=True),
+    _ignored("cuda-virtual-address-size", Kind.TEXT, _TUNING, repeatable=True),
+    _ignored("min-supported-compute-capability", Kind.FLOAT, _TUNING),
+    _ignored("buffer-manager-thread-count", Kind.INTEGER, _TUNING),
+    _ignored("host-policy", Kind.TEXT, repeatable=True),
+    _ignored("model-load-gpu-limit", Kind.TEXT, repeatable=True),
+    _ignored("allow-client-shm", Kind.BOOLEAN, "there is no shared memory protocol yet"),
+    _ignored("backend-directory", Kind.TEXT, "backends are Python modules of this package"),
+    _ignored("repoagent-directory", Kind.TEXT, "there are no repository agents"),
+    _ignored("allow-sagemaker", Kind.BOOLEAN, _PLATFORM),
+    _ignored("sagemaker-port", Kind.INTEGER, _PLATFORM),
+    _ignored("sagemaker-safe-port-range", Kind.TEXT, _PLATFORM),
+    _ignored("sagemaker-thread-count", Kind.INTEGER, _PLATFORM),
+    _ignored("allow-vertex-ai", Kind.BOOLEAN, _PLATFORM),
+    _ignored("vertex-ai-port", Kind.INTEGER, _PLATFORM),
+    _ignored("vertex-ai-thread-count", Kind.INTEGER, _PLATFORM),
+    _ignored("vertex-ai-default-model", Kind.TEXT, _PLATFORM),
+    _ignored("allow-http", Kind.BOOLEAN, "HTTP is always served"),
+)
+_REFUSED: Final = (
+    _refused("http-restricted-api", Kind.TEXT, _OPEN, repeatable=True),
+    _refused("model-namespacing", Kind.BOOLEAN, "models of one name in two repositories cannot be told apart yet"),
+    _refused("load-model", Kind.TEXT, "it needs the control mode explicit, which is not built yet", repeatable=True),
+    _refused("model-config-name", Kind.TEXT, "custom configurations are not built yet"),
+)
+
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {option.name: option for option in (*_BUILT, *_ADDRESSES, *_IGNORED, *_REFUSED)}
+)
+"""By Triton's name, with hyphens."""
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({"model-store": "model-repository"})
+"""Old spellings that `tritonserver` still takes."""
