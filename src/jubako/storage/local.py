@@ -32,7 +32,7 @@ class LocalStorage:
         """Return the names of the folders in `folder`, in lexicographic order."""
         try:
             with os.scandir(self._root / folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(_readable(entry.name) for entry in entries if entry.is_dir())
         except OSError as error:
             raise self._failure(folder, error) from error
 
@@ -40,7 +40,7 @@ class LocalStorage:
         """Return all regular files below `folder`, at any depth, in lexicographic order.
 
         Sockets, pipes and devices are left out, and so is a link back to a folder that holds it. A link to nothing is
-        an error, since a model that needs it would fail later and in a worse place.
+        an error, since a model that needs it would fail later and in a worse place; so is a name that is not UTF-8.
         """
         try:
             return sorted(_walk(self._root / folder, "", ()), key=lambda file: file.path)
@@ -89,6 +89,11 @@ class LocalStorage:
         return kind(f"failed to read '{path}' in the model repository: {error.strerror}")
 
 
+def _readable(name: str) -> str:
+    """Return `name`, changed if it is not UTF-8: then it names nothing, and whoever asks for it is told so."""
+    return os.fsencode(name).decode(errors="replace")
+
+
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[FileInfo]:
     """Yield the files below `folder`. `above` are the folders on the way down to it, by device and inode."""
     here = folder.stat()
@@ -98,6 +103,8 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
     with os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
+            if _readable(entry.name) != entry.name:
+                raise Internal(f"the name of the file '{_readable(path)}' in the model repository is not UTF-8")
             found = entry.stat()
             if modes.S_ISDIR(found.st_mode):
                 yield from _walk(folder / entry.name, f"{path}/", (*above, identity))
