@@ -52,7 +52,7 @@ class Signature:
 class InferRequest:
     """One inference. Never mutated once submitted.
 
-    `arrays` runs parallel to `signature.inputs`; they may be read-only views of the received body, which they keep alive.
+    `arrays` runs parallel to `signature.inputs`; they may be read-only views of the received body, and keep it alive.
     """
 
     model_name: str

@@ -1,0 +1,1 @@
+"""The wire: each protocol decodes requests, hands them to the server, and encodes the answers."""

@@ -1,0 +1,1 @@
+"""When requests run and which run together."""

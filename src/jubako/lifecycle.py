@@ -1,0 +1,182 @@
+"""Which versions are loaded, and what becomes of each.
+
+A broken model never stops the others: what went wrong is its row's reason in the index, and one line in the log.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from jubako.backends.registry import BackendRegistry
+from jubako.errors import Internal, JubakoError, NotFound, Unavailable
+from jubako.loading import LoadOptions, load_runner, plan_load
+from jubako.repository import Snapshot, StoredVersion
+from jubako.request import LATEST
+from jubako.runner import Runner, State
+
+log = logging.getLogger("jubako.lifecycle")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A row of the repository index; without a version where none could be told."""
+
+    name: str
+    version: int | None
+    state: State
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Record:
+    name: str
+    version: int
+    state: State = State.LOADING
+    reason: str = ""
+    runner: Runner | None = None
+
+
+class Lifecycle:
+    """The versions that a server knows. Lives in the loop's thread; files are read and models loaded in others."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        self._options = options
+        self._backends = BackendRegistry(options.backends)
+        self._records: dict[tuple[str, int], _Record] = {}
+        self._broken: dict[str, str] = {}
+        self._ready: dict[tuple[str, int], Runner] = {}
+        self.settled = False
+        """The first load is over, however it went."""
+
+    # --- look-ups -------------------------------------------------------------------------------------------------
+
+    def runner(self, name: str, version: int = LATEST) -> Runner:
+        """Return a ready version; `LATEST` asks for the highest.
+
+        Raises:
+            NotFound: no such model or version, or none ready.
+            Unavailable: known but not ready.
+        """
+        runner = self._ready.get((name, version))
+        if runner is None:
+            raise self._why_not(name, version)
+        return runner
+
+    def _why_not(self, name: str, version: int) -> JubakoError:
+        asked = f"Request for unknown model: '{name}'"
+        if not self.knows(name):
+            return NotFound(f"{asked} is not found")
+        if version == LATEST:
+            return NotFound(f"{asked} has no available versions")
+        if (name, version) not in self._records:
+            return NotFound(f"{asked} version {version} is not found")
+        return Unavailable(f"{asked} version {version} is not at ready state")
+
+    def knows(self, name: str) -> bool:
+        """The model was in the repository, whatever became of it."""
+        return name in self._broken or any(known == name for known, _ in self._records)
+
+    def ready_runners(self) -> list[Runner]:
+        """Return every ready version, by name and version."""
+        return [runner for (_, version), runner in sorted(self._ready.items(), key=_by_key) if version != LATEST]
+
+    def ready_versions(self, name: str) -> list[int]:
+        """Return a model's ready versions, ascending."""
+        return [runner.version for runner in self.ready_runners() if runner.name == name]
+
+    @property
+    def all_ready(self) -> bool:
+        """Every version is ready, and no model is broken."""
+        return not self._broken and all(record.state is State.READY for record in self._records.values())
+
+    def index(self, ready_only: bool) -> list[IndexRow]:
+        """Return a row for each known version, by name and version."""
+        rows = [IndexRow(r.name, r.version, r.state, r.reason) for r in self._records.values()]
+        rows += [IndexRow(name, None, State.UNAVAILABLE, reason) for name, reason in self._broken.items()]
+        if ready_only:
+            rows = [row for row in rows if row.state is State.READY]
+        return sorted(rows, key=lambda row: (row.name, row.version or 0))
+
+    # --- loading --------------------------------------------------------------------------------------------------
+
+    async def load(self, snapshot: Snapshot) -> None:
+        """Load every version of `snapshot`, some at a time; return when each is ready or has failed."""
+        for broken in snapshot.broken:
+            self._broken[broken.model] = broken.reason
+            log.error("failed to load '%s': %s", broken.model, broken.reason)
+        slots = asyncio.Semaphore(self._options.model_load_thread_count)
+        records = [self._new_record(stored) for stored in snapshot.versions]
+        async with asyncio.TaskGroup() as tasks:
+            for record, stored in zip(records, snapshot.versions, strict=True):
+                tasks.create_task(self._load_one(record, stored, slots))
+        self.settled = True
+
+    def _new_record(self, stored: StoredVersion) -> _Record:
+        record = self._records[stored.model, stored.version] = _Record(stored.model, stored.version)
+        return record
+
+    async def _load_one(self, record: _Record, stored: StoredVersion, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            log.info("loading: %s:%d", record.name, record.version)
+            try:
+                runner = await self._make_runner(stored)
+            except JubakoError as error:
+                self._failed(record, error)
+            except Exception as error:  # a backend's own code: one broken model never stops the others
+                log.exception("loading '%s' version %d broke", record.name, record.version)
+                self._failed(record, Internal(f"{type(error).__name__}: {error}"))
+            else:
+                self._publish(record, runner)
+
+    def _failed(self, record: _Record, error: JubakoError) -> None:
+        record.state = State.UNAVAILABLE
+        record.reason = f"{error.code}: {error}"
+        log.error("failed to load '%s' version %d: %s", record.name, record.version, record.reason)
+
+    def _publish(self, record: _Record, runner: Runner) -> None:
+        record.state = State.READY
+        record.runner = runner
+        self._ready[record.name, record.version] = runner
+        newest = max(version for name, version in self._ready if name == record.name and version != LATEST)
+        self._ready[record.name, LATEST] = self._ready[record.name, newest]
+        log.info("successfully loaded '%s' version %d in %.3f s", record.name, record.version, runner.load_ns / 1e9)
+
+    async def _make_runner(self, stored: StoredVersion) -> Runner:
+        started_ns = time.monotonic_ns()
+        plan = await asyncio.to_thread(plan_load, stored, self._backends, self._options)
+        for warning in plan.warnings:
+            log.warning("%s", warning)
+        runner = await load_runner(
+            plan.config,
+            stored.version,
+            plan.labels,
+            plan.placements,
+            lambda placement: plan.backend.load(plan.config, plan.files, placement),
+            self._options.runner,
+        )
+        runner.load_ns = time.monotonic_ns() - started_ns
+        return runner
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    async def drained(self) -> None:
+        """Wait until no request is queued or running."""
+        for runner in self.ready_runners():
+            await runner.drained()
+
+    async def close(self) -> None:
+        """Unload everything; what still waits is refused."""
+        runners = self.ready_runners()
+        self._ready.clear()
+        for record in self._records.values():
+            if record.state is State.READY:
+                record.state, record.reason, record.runner = State.UNAVAILABLE, "unloaded", None
+        for runner in runners:
+            runner.stop()
+        for runner in runners:
+            await runner.close()
+
+
+def _by_key(item: tuple[tuple[str, int], Runner]) -> tuple[str, int]:
+    return item[0]

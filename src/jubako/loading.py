@@ -1,0 +1,101 @@
+"""From a stored version to a runner: configuration prepared, instances placed, each loaded in its own thread."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from jubako.backends.base import Backend, BackendOptions, Instance, ModelFiles
+from jubako.backends.placement import Placement, place
+from jubako.backends.registry import BackendRegistry
+from jubako.config.labels import read_labels
+from jubako.config.prepare import prepare
+from jubako.instances import InstanceThread
+from jubako.repository import StoredVersion, load_config, stored_files
+from jubako.runner import Runner, RunnerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How models are loaded."""
+
+    auto_complete: bool = True
+    gpu_fallback: bool = False
+    """A KIND_GPU instance goes to the CPU where there is no GPU, instead of failing the load."""
+    model_load_thread_count: int = 4
+    backends: Mapping[str, BackendOptions] = field(default_factory=dict)
+    gpus: Sequence[int] = ()
+    """Ids of the GPUs that may be used."""
+    runner: RunnerOptions = field(default_factory=RunnerOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """All that is decided before the first instance loads."""
+
+    config: ModelConfig
+    files: ModelFiles
+    backend: Backend
+    placements: Sequence[Placement]
+    labels: Mapping[str, Sequence[str]]
+    warnings: Sequence[str]
+
+
+def plan_load(stored: StoredVersion, backends: BackendRegistry, options: LoadOptions) -> LoadPlan:
+    """Prepare the configuration of `stored` and place its instances. Reads files: call it off the loop.
+
+    Raises:
+        JubakoError: the model cannot be served, and why; Triton's words.
+    """
+    files = ModelFiles(stored.model, stored.version, stored.root)
+
+    def complete(config: ModelConfig) -> ModelConfig:
+        return backends.get(config.backend).complete(config, files)
+
+    prepared = prepare(
+        load_config(stored.root, stored.model),
+        stored.model,
+        stored_files(stored.root, stored.version),
+        complete if options.auto_complete else None,
+        options.gpus,
+    )
+    placements, warnings = place(prepared.config, options.gpus, gpu_fallback=options.gpu_fallback)
+    return LoadPlan(
+        prepared.config,
+        files,
+        backends.get(prepared.config.backend),
+        placements,
+        read_labels(prepared.config, stored.root),
+        [*prepared.warnings, *warnings],
+    )
+
+
+async def load_runner(
+    config: ModelConfig,
+    version: int,
+    labels: Mapping[str, Sequence[str]],
+    placements: Sequence[Placement],
+    load: Callable[[Placement], Instance],
+    options: RunnerOptions,
+) -> Runner:
+    """Load an instance for each of `placements`, each in its own thread, and return the runner.
+
+    Raises:
+        JubakoError: what a backend said; instances that had loaded are closed again.
+    """
+    started_ns = time.monotonic_ns()
+    loop = asyncio.get_running_loop()
+    instances = [InstanceThread(placement, loop) for placement in placements]
+    results = await asyncio.gather(
+        *(instance.start(partial(load, instance.placement)) for instance in instances), return_exceptions=True
+    )
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        for instance, result in zip(instances, results, strict=True):
+            if not isinstance(result, BaseException):
+                await instance.close()
+        raise failures[0]
+    return Runner(config, version, labels, instances, options, load_ns=time.monotonic_ns() - started_ns)

@@ -1,0 +1,316 @@
+"""Bodies of `infer`, from bytes to a request. No I/O, no HTTP.
+
+A client's JSON header repeats from request to request, all but its id. What it says (names, shapes, datatypes, offsets,
+how to answer) is remembered with the runner under the header's bytes, so that a repeated request costs one look-up
+and a view for each tensor, and finds its checks done (`Signature.reusable`).
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from jubako.errors import InvalidArgument, Unsupported
+from jubako.protocols.rest.fields import member, required, shape_of, unsigned
+from jubako.protocols.rest.json_tensor import decode_list, size_of
+from jubako.protocols.rest.json_text import parse
+from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.plan import BinaryTensor, Body, OutputPlan, Plan, ReplyPlan
+from jubako.request import InferRequest, ParameterValue, Signature, TensorSpec
+from jubako.runner import Runner
+from jubako.tensor import BY_NAME, Array, Datatype, decode_bytes
+
+REMEMBERED_PLANS: Final = 256
+REMEMBERED_HEADER_SIZE: Final = 8192
+ID_HEAD: Final = b'{"id":"'
+
+
+def header_length(value: bytes | None, body_size: int) -> int:
+    """Return the JSON's length from the `Inference-Header-Content-Length` header; all of the body without one.
+
+    Reads a number as C's `stoi` does: leading blanks and a sign are taken, what follows the digits is ignored.
+
+    Raises:
+        InvalidArgument: no number, or one out of range.
+    """
+    if value is None:
+        return body_size
+    if value.isdigit() and len(value) < 10:
+        length = int(value)
+    else:
+        length = _stoi(value.decode("latin-1"))
+    if length < 0 or length > body_size:
+        raise InvalidArgument(f"inference header size should be in range (0, {body_size}), got: {length}")
+    return length
+
+
+def _stoi(text: str) -> int:
+    stripped = text.lstrip(" \t\n\v\f\r")
+    sign = stripped[:1] if stripped[:1] in ("+", "-") else ""
+    digits = stripped[len(sign) :]
+    end = next((i for i, c in enumerate(digits) if c not in "0123456789"), len(digits))
+    if not end:
+        raise InvalidArgument(f"Unable to parse Inference-Header-Content-Length, got: {text}")
+    value = int(sign + digits[:end]) if end < 20 else 2**63
+    if not -(2**31) <= value < 2**31:
+        raise InvalidArgument(
+            "Unable to parse Inference-Header-Content-Length, value is out of range [ -2147483648, 2147483647 ], got: "
+            f"{text}"
+        )
+    return value
+
+
+def decode(body: Body, length: int, runner: Runner, limits: Limits, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+    """Return the request in `body`, whose JSON is the first `length` bytes, and how to answer it.
+
+    Fixed-size binary tensors are views of `body`.
+
+    Raises:
+        JubakoError: the body is not a request; Triton's class and words.
+    """
+    if length == 0:
+        return _decode_raw(body, runner, limits, start_ns)
+    header = bytes(body[:length])
+    request_id, key = _split_id(header)
+    plan = runner.memo.get(key)
+    if isinstance(plan, Plan) and len(body) - length == plan.total:
+        arrays = [
+            _view(body, length, tensor) if tensor.datatype.size else _strings(body, length, tensor, runner.name)
+            for tensor in plan.tensors
+        ]
+        return (
+            InferRequest(runner.name, runner.version, plan.signature, arrays, request_id, start_ns),
+            plan.reply,
+        )
+    return _Reading(body, header, key, runner, limits).request(start_ns)
+
+
+def _split_id(header: bytes) -> tuple[str, bytes]:
+    """Cut a leading id off, where it is plain text: what is left repeats from request to request."""
+    if header.startswith(ID_HEAD):
+        end = header.find(b'"', len(ID_HEAD))
+        text = header[len(ID_HEAD) : end]
+        if end > 0 and text.isascii() and b"\\" not in text and (name := text.decode()).isprintable():
+            return name, header[end:]
+    return "", header
+
+
+def _decode_raw(body: Body, runner: Runner, limits: Limits, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+    """Read a body that is one tensor and nothing else; the model says what it is (http.md section 4.2)."""
+    if len(body) > limits.max_input_size:
+        raise InvalidArgument(
+            f"Raw input has a byte_size ({len(body)} bytes) that exceeds the maximum allowed value of "
+            f"{limits.max_input_size} bytes. Use --http-max-input-size to increase the limit."
+        )
+    inputs = list(runner.interface.inputs.values())
+    if len(inputs) != 1:
+        raise InvalidArgument(
+            "[request id: <id_unknown>] Raw request must only have 1 input (found 1) to be deduced but got "
+            f"{len(inputs)} inputs in '{runner.name}' model configuration"
+        )
+    (spec,) = inputs
+    batch = (1,) if runner.interface.batched else ()
+    if spec.datatype is Datatype.BYTES:
+        if spec.dims != (1,):
+            raise InvalidArgument(
+                f"[request id: <id_unknown>] For BYTE datatype raw input '{spec.name}', the model must have input "
+                "shape [1]"
+            )
+        shape = (*batch, 1)
+        array = np.empty(shape, dtype=object)
+        array[...] = bytes(body)
+    else:
+        shape = (*batch, *_raw_shape(spec.name, spec.dims, len(body) // spec.datatype.dtype.itemsize))
+        array = _view_or_nothing(body, 0, BinaryTensor(spec.name, shape, spec.datatype, 0, len(body)))
+    signature = Signature((TensorSpec(spec.name, spec.datatype, shape),), byte_sizes=(len(body),))
+    return (
+        InferRequest(runner.name, runner.version, signature, [array], "", start_ns),
+        ReplyPlan(default=OutputPlan(binary=True), plain=True),
+    )
+
+
+def _raw_shape(name: str, dims: tuple[int, ...], count: int) -> tuple[int, ...]:
+    if dims.count(-1) > 1:
+        raise InvalidArgument(
+            f"[request id: <id_unknown>] The shape of the raw input '{name}' can not be deduced because there are more "
+            "than one variable-sized dimension"
+        )
+    fixed = math.prod(size for size in dims if size != -1)
+    return tuple(count // fixed if size == -1 else size for size in dims)
+
+
+def _view(body: Body, start: int, tensor: BinaryTensor) -> Array:
+    return np.ndarray(tensor.shape, tensor.datatype.dtype, body, start + tensor.offset)
+
+
+def _strings(body: Body, start: int, tensor: BinaryTensor, model: str) -> Array:
+    begin = start + tensor.offset
+    return decode_bytes(memoryview(body)[begin : begin + tensor.size], tensor.shape, tensor.name, model)
+
+
+def _view_or_nothing(body: Body, start: int, tensor: BinaryTensor) -> Array:
+    """Return a view; an empty array where the bytes are not the shape's, which the admission is going to refuse."""
+    if tensor.size != size_of(tensor.datatype, tensor.shape, tensor.name):
+        return np.empty(0, tensor.datatype.dtype)
+    return _view(body, start, tensor)
+
+
+class _Reading:
+    """One header being read for the first time."""
+
+    def __init__(self, body: Body, header: bytes, key: bytes, runner: Runner, limits: Limits) -> None:
+        self.body = body
+        self.header = header
+        self.key = key
+        self.runner = runner
+        self.limits = limits
+        self.position = len(header)
+        self.specs: list[TensorSpec] = []
+        self.sizes: list[int | None] = []
+        self.arrays: list[Array] = []
+        self.tensors: list[BinaryTensor] = []
+
+    def request(self, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+        if len(self.header) > self.limits.max_input_size:
+            raise InvalidArgument(
+                f"request JSON size of {len(self.header)} bytes exceeds the maximum allowed input size of "
+                f"{self.limits.max_input_size} bytes. Use --http-max-input-size to increase the limit."
+            )
+        document = parse(self.header)
+        request_id = member(document, "id", str, "") if isinstance(document, dict) else ""
+        fields, default = _parameters(document)
+        for tensor in self._entries(required(document, "inputs", list, "inputs")):
+            self._input(tensor)
+        if self.position != len(self.body):
+            raise InvalidArgument(f"unexpected additional input data for model '{self.runner.name}'")
+        outputs = self._outputs(document, default)
+        plain = default.binary if not outputs else all(o.binary and not o.classification for o in outputs.values())
+        reply = ReplyPlan(outputs, default, plain)
+        reusable = len(self.tensors) == len(self.specs) and len(self.header) <= REMEMBERED_HEADER_SIZE
+        signature = Signature(tuple(self.specs), tuple(outputs), tuple(self.sizes), reusable=reusable, **fields)
+        if reusable:
+            self._remember(Plan(signature, reply, self.tensors, len(self.body) - len(self.header)))
+        request = InferRequest(self.runner.name, self.runner.version, signature, self.arrays, request_id, start_ns)
+        return request, reply
+
+    def _remember(self, plan: Plan) -> None:
+        memo = self.runner.memo
+        if len(memo) >= REMEMBERED_PLANS:
+            memo.clear()
+        memo[self.key] = plan
+
+    def _entries(self, tensors: list[Any]) -> list[Any]:
+        if len(tensors) > self.limits.max_tensors:
+            raise InvalidArgument(
+                f"request names {len(tensors)} tensors, which exceeds the maximum of {self.limits.max_tensors}"
+            )
+        return tensors
+
+    def _input(self, tensor: Any) -> None:
+        name = required(tensor, "name", str, "name")
+        shape = shape_of(required(tensor, "shape", list, "shape"))
+        datatype = _datatype(required(tensor, "datatype", str, "datatype"), name)
+        parameters = member(tensor, "parameters", dict, {})
+        if any(spec.name == name for spec in self.specs):
+            raise InvalidArgument(f"[request id: <id_unknown>] input '{name}' already exists in request")
+        _one_source(tensor, parameters)
+        if "shared_memory_region" in parameters:
+            raise Unsupported("Client shared memory is disabled.")
+        if "data" in tensor:
+            self.arrays.append(decode_list(tensor["data"], datatype, shape, name, self.limits.max_input_size))
+            self.sizes.append(None)
+        else:
+            self._binary(name, datatype, shape, unsigned(parameters, "binary_data_size"))
+        self.specs.append(TensorSpec(name, datatype, shape))
+
+    def _binary(self, name: str, datatype: Datatype, shape: tuple[int, ...], size: int) -> None:
+        missing = self.position + size - len(self.body)
+        if missing > 0:
+            raise InvalidArgument(
+                f"unexpected size for input '{name}', expecting {missing} additional bytes for model "
+                f"'{self.runner.name}'"
+            )
+        size_of(datatype, shape, name)  # refuses what overflows
+        tensor = BinaryTensor(name, shape, datatype, self.position - len(self.header), size)
+        if datatype.size is None:
+            self.arrays.append(_strings(self.body, len(self.header), tensor, self.runner.name))
+        else:
+            self.arrays.append(_view_or_nothing(self.body, len(self.header), tensor))
+        self.sizes.append(size)
+        self.tensors.append(tensor)
+        self.position += size
+
+    def _outputs(self, document: Any, default: OutputPlan) -> dict[str, OutputPlan]:
+        plans: dict[str, OutputPlan] = {}
+        for output in self._entries(member(document, "outputs", list, [])):
+            name = required(output, "name", str, "name")
+            if name in plans:
+                raise InvalidArgument(f"[request id: <id_unknown>] output '{name}' already exists in request")
+            parameters = member(output, "parameters", dict, {})
+            plans[name] = _output_plan(parameters)
+        return plans
+
+
+def _datatype(name: str, tensor: str) -> Datatype:
+    datatype = BY_NAME.get(name)
+    if datatype is None:
+        raise InvalidArgument(f"invalid datatype for input {tensor}")
+    return datatype
+
+
+def _one_source(tensor: dict[str, Any], parameters: dict[str, Any]) -> None:
+    sources = {
+        "'data'": "data" in tensor,
+        "'binary_data_size'": "binary_data_size" in parameters,
+        "'shared_memory_region'": "shared_memory_region" in parameters,
+    }
+    given = [source for source, present in sources.items() if present]
+    if len(given) != 1:
+        raise InvalidArgument(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            "'shared_memory_region' in 'parameters'. "
+            + (f"But set {' '.join(given)}" if given else "But no field is set")
+        )
+
+
+def _output_plan(parameters: dict[str, Any]) -> OutputPlan:
+    count = unsigned(parameters, "classification", 0)
+    binary = member(parameters, "binary_data", bool, False)
+    if "shared_memory_region" in parameters:
+        if count:
+            raise InvalidArgument("Output can't set both 'shared_memory_region' and 'classification'")
+        if binary:
+            raise InvalidArgument("Output can't set both 'shared_memory_region' and 'binary_data'")
+        raise Unsupported("Client shared memory is disabled.")
+    return OutputPlan(binary, count)
+
+
+def _parameters(document: Any) -> tuple[dict[str, Any], OutputPlan]:
+    """Return the fields of a `Signature` that the request's parameters set, and how outputs not named are written."""
+    given = member(document, "parameters", dict, {})
+    if not given:
+        return {}, OutputPlan()
+    custom: dict[str, ParameterValue] = {}
+    fields: dict[str, Any] = {"parameters": custom}
+    for key, value in given.items():
+        if key == "sequence_id":
+            fields["sequence_id"] = value if isinstance(value, str) else unsigned(given, key)
+        elif key in ("sequence_start", "sequence_end"):
+            fields[key] = member(given, key, bool)
+        elif key == "priority":
+            fields["priority"] = unsigned(given, key)
+        elif key == "timeout":
+            fields["timeout_us"] = unsigned(given, key)
+        elif key == "binary_data_output":
+            continue
+        elif key.startswith("triton_"):
+            raise InvalidArgument(
+                "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
+            )
+        elif isinstance(value, str | int | float):
+            custom[key] = value
+        else:
+            raise InvalidArgument(
+                f"parameter '{key}' has invalid type. It should be either 'int', 'bool', or 'string'."
+            )
+    return fields, OutputPlan(binary=member(given, "binary_data_output", bool, False))

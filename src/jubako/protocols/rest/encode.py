@@ -1,0 +1,104 @@
+"""Responses of `infer`, from arrays to bytes. No I/O, no HTTP."""
+
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from jubako.errors import InvalidArgument
+from jubako.protocols.classification import classify
+from jubako.protocols.rest.json_text import dump, dump_numbers
+from jubako.protocols.rest.plan import Buffer, Encoded, ReplyPlan
+from jubako.request import InferResponse, TensorSpec
+from jubako.tensor import Array, Datatype, encode_bytes
+
+REMEMBERED_HEADS: Final = 256
+
+
+def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
+    """Return the body of an answer that is not an error.
+
+    Outputs come in the model's order. Tensors are the response's own arrays, not copies, where their layout allows.
+
+    Raises:
+        InvalidArgument: an output cannot be written as asked: FP16 in JSON, classes of strings.
+    """
+    assert response.signature is not None
+    if plan.plain and (head := plan.heads.get(response.signature)) is not None:
+        tail, size = head
+        json = (b'{"id":%b,' % orjson.dumps(response.request.id) if response.request.id else b"{") + tail
+        return Encoded(json, response.arrays, len(json) + size, size > 0)
+    return _encode_anew(response, plan)
+
+
+def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
+    signature = response.signature
+    assert signature is not None
+    entries: list[bytes] = []
+    tensors: list[Buffer] = []
+    repeats = plan.plain
+    for spec, array in zip(signature.outputs, response.arrays, strict=True):
+        output = plan.outputs.get(spec.name, plan.default)
+        if output.classification:
+            labels = (response.labels or {}).get(spec.name, ())
+            array = classify(array, spec.datatype, output.classification, labels, response.batched)
+            spec = TensorSpec(spec.name, Datatype.BYTES, array.shape)
+        if output.binary:
+            tensor = _binary(array, spec)
+            repeats = repeats and tensor is array
+            entries.append(_entry(spec, b'"parameters":{"binary_data_size":%d}' % _size(tensor)))
+            tensors.append(tensor)
+        else:
+            entries.append(_entry(spec, b'"data":' + _json(array, spec)))
+    size = sum(map(_size, tensors))
+    tail = b'"model_name":%b,"model_version":"%d","outputs":[%b]}' % (
+        dump(signature.model_name),
+        signature.model_version,
+        b",".join(entries),
+    )
+    if repeats:
+        if len(plan.heads) >= REMEMBERED_HEADS:
+            plan.heads.clear()
+        plan.heads[signature] = (tail, size)
+    json = (b'{"id":%b,' % dump(response.request.id) if response.request.id else b"{") + tail
+    return Encoded(json, tensors, len(json) + size, size > 0)
+
+
+def _entry(spec: TensorSpec, rest: bytes) -> bytes:
+    return b'{"name":%b,"datatype":"%b","shape":%b,%b}' % (
+        dump(spec.name),
+        spec.datatype.name.encode(),
+        dump(spec.shape),
+        rest,
+    )
+
+
+def _size(tensor: Buffer) -> int:
+    return tensor.nbytes if isinstance(tensor, np.ndarray) else len(tensor)
+
+
+def _binary(array: Array, spec: TensorSpec) -> Buffer:
+    if spec.datatype is Datatype.BYTES:
+        return encode_bytes(array)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _json(array: Array, spec: TensorSpec) -> bytes:
+    if spec.datatype in (Datatype.FP16, Datatype.BF16):
+        raise InvalidArgument(
+            f"sending {spec.datatype.name} data via JSON is not supported. Please use the binary data format for output "
+            f"{spec.name}"
+        )
+    if spec.datatype is Datatype.BYTES:
+        return dump([_text(element, spec.name) for element in array.ravel()])
+    return dump_numbers(array)
+
+
+def _text(element: Any, name: str) -> str:
+    data = element if isinstance(element, bytes) else str(element).encode()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"output '{name}' has bytes that are not UTF-8, which JSON can not carry. Please use the binary data format"
+        ) from error

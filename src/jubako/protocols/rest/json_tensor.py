@@ -1,0 +1,120 @@
+"""Tensors written as JSON lists: checked and narrowed as Triton does (http.md section 4.1)."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from jubako.errors import Internal, InvalidArgument
+from jubako.tensor import Array, Datatype, element_count
+
+MAX_DEPTH: Final = 100
+
+_INTEGER = frozenset((int,))
+_NUMBER = frozenset((int, float))
+_BOOLEAN = frozenset((bool,))
+_STRING = frozenset((str,))
+
+_ACCEPTED: Final = {
+    "b": (_BOOLEAN, "non-boolean as boolean"),
+    "u": (_INTEGER, "non-unsigned-integer as unsigned-integer"),
+    "i": (_INTEGER, "non-signed-integer as signed-integer"),
+    "f": (_NUMBER, "non-number as double"),
+    "O": (_STRING, "non-string as string"),
+}
+"""By dtype kind: the JSON types that pass, and Triton's words for the others."""
+
+
+def decode_list(data: Any, datatype: Datatype, shape: tuple[int, ...], name: str, max_input_size: int) -> Array:
+    """Return the tensor that the JSON value `data` holds: nested as it likes, row-major, integers narrowed by truncation.
+
+    Raises:
+        InvalidArgument: FP16 or BF16, too deep, or too large once expanded.
+        Internal: an element of another type, or a count that is not the shape's (Triton answers 500).
+    """
+    if datatype in (Datatype.FP16, Datatype.BF16):
+        raise InvalidArgument(
+            f"receiving {datatype.name} data via JSON is not supported. Please use the binary data format for input "
+            f"{name}"
+        )
+    expected = element_count(shape, name)
+    _check_size(expected, datatype, name, max_input_size)
+    if not expected:
+        return np.empty(shape, datatype.dtype)
+    flat = _flatten(data)
+    accepted, wrong = _ACCEPTED[datatype.dtype.kind]
+    if not accepted.issuperset(map(type, flat)):
+        raise Internal(f"Unable to parse 'data': attempt to access JSON {wrong}")
+    if len(flat) > expected:
+        raise Internal("Unable to parse 'data': Shape does not match true shape of 'data' field")
+    if len(flat) < expected:
+        raise Internal("Failed to parse 'data' field: shape does not match true shape")
+    return _narrow(flat, datatype, wrong).reshape(shape)
+
+
+def _check_size(count: int, datatype: Datatype, name: str, limit: int) -> None:
+    size = count * (datatype.size or 4)
+    if size > limit:
+        raise InvalidArgument(
+            f"JSON input '{name}' has a byte_size ({size} bytes) that exceeds the maximum allowed value of {limit} "
+            "bytes. Use --http-max-input-size to increase the limit."
+        )
+
+
+def _flatten(data: Any) -> list[Any]:
+    if type(data) is not list:
+        raise Internal("Unable to parse 'data': attempt to access JSON non-array as array")
+    if list not in set(map(type, data)):
+        return data
+    flat: list[Any] = []
+    _extend(flat, data, 1)
+    return flat
+
+
+def _extend(flat: list[Any], data: list[Any], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidArgument(f"Unable to parse 'data': JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
+    if list not in set(map(type, data)):
+        flat.extend(data)
+        return
+    for item in data:
+        if type(item) is list:
+            _extend(flat, item, depth + 1)
+        else:
+            flat.append(item)
+
+
+def _narrow(flat: list[Any], datatype: Datatype, wrong: str) -> Array:
+    kind = datatype.dtype.kind
+    if kind == "O":
+        array = np.empty(len(flat), dtype=object)
+        array[:] = [text.encode("utf-8", "surrogatepass") for text in flat]
+        return array
+    if kind == "f":
+        with np.errstate(over="ignore"):  # 1e300 in FP32 is an infinity, as in C
+            return np.array(flat, dtype=np.float64).astype(datatype.dtype, copy=False)
+    if kind == "b":
+        return np.array(flat, dtype=np.bool_)
+    try:
+        if kind == "u" and min(flat) < 0:
+            raise OverflowError
+        return np.array(flat, dtype=np.uint64 if kind == "u" else np.int64).astype(datatype.dtype, copy=False)
+    except OverflowError as error:
+        raise Internal(f"Unable to parse 'data': attempt to access JSON {wrong}") from error
+
+
+def size_of(datatype: Datatype, shape: tuple[int, ...], name: str) -> int | None:
+    """Return the bytes that a binary tensor takes; None where its elements vary.
+
+    Raises:
+        InvalidArgument: the element count, or the byte size, passes INT64_MAX.
+    """
+    if datatype.size is None:
+        return None
+    count = element_count(shape, name)
+    size = count * datatype.size
+    if size > 2**63 - 1:
+        raise InvalidArgument(
+            f"byte size overflow for input '{name}': element count ({count}) * data type size ({datatype.size}) exceeds "
+            f"maximum allowed size ({2**63 - 1})"
+        )
+    return size

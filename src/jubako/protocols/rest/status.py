@@ -1,0 +1,41 @@
+"""Where errors become HTTP: one table, one body."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from jubako.errors import (
+    AlreadyExists,
+    Cancelled,
+    Internal,
+    InvalidArgument,
+    JubakoError,
+    NotFound,
+    Unavailable,
+    Unsupported,
+)
+
+STATUS: Final[Mapping[type[JubakoError], int]] = {
+    InvalidArgument: 400,
+    AlreadyExists: 400,
+    Cancelled: 400,
+    NotFound: 404,
+    Internal: 500,
+    Unsupported: 501,
+    Unavailable: 503,
+}
+"""Triton's table since 24.01 (http.md section 1)."""
+
+
+def status_of(error: JubakoError) -> int:
+    """Return the HTTP status of `error`; 400 for what the table does not name."""
+    return STATUS.get(type(error), 400)
+
+
+def error_body(message: str) -> bytes:
+    """Return Triton's error body. Bytes that are no Unicode, as a client may have sent them, are replaced."""
+    try:
+        return orjson.dumps({"error": message})
+    except orjson.JSONEncodeError:  # lone surrogates
+        return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})

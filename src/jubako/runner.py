@@ -1,0 +1,211 @@
+"""One model version being served: its interface, its instances, its scheduler, and what it has counted."""
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from jubako.backends.placement import Device
+from jubako.config.interface import Admission, Interface, interface_of
+from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
+from jubako.instances import Execution, InstanceThread
+from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket
+from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.in_loop import InLoopLeave
+from jubako.schedulers.queue import BatchQueue, FifoQueue
+from jubako.statistics import ModelStatistics
+from jubako.tensor import Array, Datatype
+
+log = logging.getLogger("jubako.runner")
+
+REMEMBERED = 1024
+"""How many signatures, of requests and of answers, a runner remembers before it forgets them all."""
+
+
+class State(enum.Enum):
+    """A model version's state, in Triton's words."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """What the server asks of every runner."""
+
+    max_queue_size: int = 4096
+    """Where the configuration sets no bound (0): a queue without one would take memory until there is none."""
+    run_in_loop: bool = True
+    """Executions shorter than a thread hop may run in the loop."""
+
+
+@dataclass
+class Runner:
+    """A model version that has been loaded. Made by `loading.load_runner`; lives in the loop's thread."""
+
+    config: ModelConfig
+    version: int
+    labels: Mapping[str, Sequence[str]]
+    instances: Sequence[InstanceThread]
+    options: RunnerOptions
+    load_ns: int = 0
+    statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    memo: dict[bytes, object] = field(default_factory=dict)
+    """Room for a protocol to remember what it found out about this model's requests; it is gone with the runner."""
+
+    def __post_init__(self) -> None:
+        self.name: str = self.config.name
+        self.interface: Interface = interface_of(self.config)
+        self._outputs = tuple(self.interface.outputs)
+        self._datatypes = tuple(output.datatype for output in self.interface.outputs.values())
+        self._admissions: dict[Signature, Admission] = {}
+        self._answers: dict[object, ResponseSignature] = {}
+        self._batcher = Batcher(
+            self._make_queue(),
+            self.instances,
+            self,
+            outputs=self._outputs,
+            batched=self.interface.batched,
+            leave=InLoopLeave(possible=self._may_run_in_loop()),
+            loop=asyncio.get_running_loop(),
+        )
+
+    def _make_queue(self) -> FifoQueue[Pending]:
+        batching = self.config.dynamic_batching
+        bound = batching.default_queue_policy.max_queue_size or self.options.max_queue_size
+        if not self.config.HasField("dynamic_batching") or not self.interface.batched:
+            return FifoQueue(max_queue_size=bound)
+        return BatchQueue(
+            max_batch_size=self.interface.max_batch_size,
+            preferred_batch_sizes=list(batching.preferred_batch_size),
+            max_queue_delay_ns=batching.max_queue_delay_microseconds * 1000,
+            max_queue_size=bound,
+        )
+
+    def _may_run_in_loop(self) -> bool:
+        """Only on CPU, one instance, fixed shapes: the time of the next run is then that of the last ones."""
+        fixed = all(
+            -1 not in spec.dims and spec.datatype is not Datatype.BYTES for spec in self.interface.inputs.values()
+        )
+        return (
+            self.options.run_in_loop
+            and fixed
+            and len(self.instances) == 1
+            and self.instances[0].placement.device is Device.CPU
+            and self.config.backend != "python"
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return self._batcher.waiting
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+        """Check and queue a request.
+
+        Raises:
+            InvalidArgument: it does not fit the model.
+            Unavailable: the queue is full, or the runner is stopping.
+        """
+        signature = request.signature
+        admission = self._admissions.get(signature)
+        try:
+            if admission is None:
+                admission = self.interface.admit(signature)
+                if signature.reusable:
+                    if len(self._admissions) >= REMEMBERED:
+                        self._admissions.clear()
+                    self._admissions[signature] = admission
+            return self._batcher.submit(request, admission, reply)
+        except (InvalidArgument, Unavailable) as error:
+            raise type(error)(f"[request id: {request.id or '<id_unknown>'}] {error}") from error
+
+    def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
+        """Count an execution and answer its requests."""
+        now_ns = time.monotonic_ns()
+        if execution.error is not None:
+            for pending in batch:
+                self.statistics.fail.add(now_ns - pending.request.start_ns)
+                error = Cancelled("") if pending.cancelled else execution.error
+                pending.reply(InferResponse(pending.request, error=error), True)
+            return
+        self._count(execution, batch, now_ns)
+        for pending, share in zip(batch, execution.shares, strict=True):
+            if pending.cancelled:
+                pending.reply(InferResponse(pending.request, error=Cancelled("")), True)
+            else:
+                pending.reply(self._response(pending, share), True)
+
+    def _count(self, execution: Execution, batch: Sequence[Pending], now_ns: int) -> None:
+        rows = sum(execution.rows)
+        input_ns = execution.input_end_ns - execution.start_ns
+        infer_ns = execution.infer_end_ns - execution.input_end_ns
+        output_ns = execution.stop_ns - execution.infer_end_ns
+        self.statistics.executed(rows, input_ns, infer_ns, output_ns, time.time_ns() // 1_000_000)
+        answered, answered_rows, started_ns, queued_ns = 0, 0, 0, 0
+        for pending in batch:
+            if pending.cancelled:
+                self.statistics.fail.add(now_ns - pending.request.start_ns)
+                continue
+            answered += 1
+            answered_rows += pending.rows
+            started_ns += pending.request.start_ns
+            queued_ns += pending.queued_ns
+        self.statistics.succeeded(
+            answered,
+            answered_rows,
+            now_ns * answered - started_ns,
+            execution.start_ns * answered - queued_ns,
+            input_ns,
+            infer_ns,
+            output_ns,
+        )
+
+    def _response(self, pending: Pending, share: Sequence[Array]) -> InferResponse:
+        positions = pending.admission.outputs
+        arrays = share if positions is None else [share[i] for i in positions]
+        key = (positions, *[array.shape for array in arrays])
+        signature = self._answers.get(key)
+        if signature is None:
+            if len(self._answers) >= REMEMBERED:
+                self._answers.clear()
+            signature = self._answers[key] = self._describe(positions, arrays)
+        return InferResponse(pending.request, signature, arrays, None, self.labels, self.interface.batched)
+
+    def _describe(self, positions: tuple[int, ...] | None, arrays: Sequence[Array]) -> ResponseSignature:
+        chosen = range(len(self._outputs)) if positions is None else positions
+        return ResponseSignature(
+            self.name,
+            self.version,
+            tuple(
+                TensorSpec(self._outputs[i], self._datatypes[i], tuple(array.shape))
+                for i, array in zip(chosen, arrays, strict=True)
+            ),
+        )
+
+    def refused(self, pending: Pending, error: JubakoError) -> None:
+        """Count and answer a queued request that will not be executed."""
+        self.statistics.fail.add(time.monotonic_ns() - pending.request.start_ns)
+        pending.reply(InferResponse(pending.request, error=error), True)
+
+    def stop(self) -> None:
+        """Accept no more requests; what is queued still runs."""
+        self._batcher.stop()
+
+    async def drained(self) -> None:
+        """Wait until nothing is queued or running."""
+        await self._batcher.drained()
+
+    async def close(self) -> None:
+        """Refuse what still waits, let running executions end, and unload."""
+        self._batcher.close(
+            Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
+        )
+        for instance in self.instances:
+            await instance.close()

@@ -1,0 +1,214 @@
+"""The shell around a queue: idle instances pull batches from it, and each request is answered exactly once.
+
+All of it runs in the loop's thread, so there is no lock. Nothing here awaits: a submit, an instance that falls idle, or
+the alarm asks the queue for the next batch, and that is all that ever happens.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+from jubako.config.interface import Admission
+from jubako.errors import Cancelled, JubakoError, Unavailable
+from jubako.instances import Execution, InstanceThread
+from jubako.request import InferRequest, Reply
+from jubako.schedulers.alarm import Alarm, make_alarm
+from jubako.schedulers.in_loop import InLoopLeave
+from jubako.schedulers.queue import FifoQueue
+
+log = logging.getLogger("jubako.schedulers")
+
+
+class Pending:
+    """A submitted request: what its queue orders, and what its sender may cancel."""
+
+    __slots__ = ("_batcher", "admission", "cancelled", "key", "queued_ns", "reply", "request", "rows", "state")
+
+    WAITING, RUNNING, ANSWERED = range(3)
+
+    def __init__(self, batcher: "Batcher", request: InferRequest, admission: Admission, reply: Reply) -> None:
+        self._batcher = batcher
+        self.request = request
+        self.reply = reply
+        self.admission = admission
+        self.rows = admission.rows
+        self.key: Hashable = admission.key
+        self.queued_ns = 0
+        self.cancelled = False
+        self.state = Pending.WAITING
+
+    def cancel(self) -> None:
+        """Give the request up (see `request.Ticket`)."""
+        if self.state is not Pending.ANSWERED and not self.cancelled:
+            self.cancelled = True
+            if self.state is Pending.WAITING:
+                self._batcher.withdraw(self)
+
+
+class Answers(Protocol):
+    """Whom the batcher tells how requests ended; it counts them and sends the answers."""
+
+    def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
+        """An execution is over; each of `batch` is to be answered, here and now."""
+
+    def refused(self, pending: Pending, error: JubakoError) -> None:
+        """A request that had been queued ends without an execution."""
+
+
+class Batcher:
+    """Scheduler of one model version, for all of its instances."""
+
+    def __init__(
+        self,
+        queue: FifoQueue[Pending],
+        instances: Sequence[InstanceThread],
+        answers: Answers,
+        *,
+        outputs: Sequence[str],
+        batched: bool,
+        leave: InLoopLeave,
+        loop: asyncio.AbstractEventLoop,
+        make_alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = make_alarm,
+    ) -> None:
+        self._queue = queue
+        self._idle = [instance for instance in reversed(instances) if not instance.placement.passive]
+        self._running = 0
+        self._answers = answers
+        self._outputs = outputs
+        self._batched = batched
+        self._leave = leave
+        self._loop = loop
+        self._make_alarm = make_alarm
+        self._alarm: Alarm | None = None
+        self._pull_planned = False
+        self._stopping = False
+        self._emptied: asyncio.Event | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def unfinished(self) -> int:
+        """Requests in the queue, and executions under way."""
+        return len(self._queue) + self._running
+
+    def submit(self, request: InferRequest, admission: Admission, reply: Reply) -> Pending:
+        """Queue a request; it will be answered through `Answers`.
+
+        Raises:
+            Unavailable: the queue is full, or the scheduler is stopping. Such a request was never queued.
+        """
+        if self._stopping:
+            raise Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
+        pending = Pending(self, request, admission, reply)
+        pending.queued_ns = time.monotonic_ns()
+        if self._queue.put(pending) and self._idle and not self._pull_planned:
+            # Not at once: what else this turn of the loop reads from its sockets may join the batch.
+            self._pull_planned = True
+            self._loop.call_soon(self._pull)
+        return pending
+
+    def withdraw(self, pending: Pending) -> None:
+        """Take a waiting request out and answer it as cancelled."""
+        self._queue.remove(pending)
+        pending.state = Pending.ANSWERED
+        self._answers.refused(pending, Cancelled(""))
+        self._check_emptied()
+
+    def stop(self) -> None:
+        """Accept no more requests; what is queued still runs."""
+        self._stopping = True
+
+    async def drained(self) -> None:
+        """Wait until nothing is queued or running."""
+        self._emptied = asyncio.Event()
+        self._check_emptied()
+        await self._emptied.wait()
+
+    def close(self, error: JubakoError) -> None:
+        """Refuse what still waits with `error`, and ring no more alarms."""
+        self._stopping = True
+        for pending in self._queue.drain():
+            pending.state = Pending.ANSWERED
+            self._answers.refused(pending, error)
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+        self._check_emptied()
+
+    def _pull(self) -> None:
+        """Give each idle instance the next batch, if it is time for one."""
+        self._pull_planned = False
+        while self._idle:
+            batch = self._queue.take(time.monotonic_ns())
+            if not batch:
+                self._set_alarm()
+                return
+            for pending in batch:
+                pending.state = Pending.RUNNING
+            execution = Execution(
+                [pending.request for pending in batch],
+                [pending.rows for pending in batch],
+                self._outputs,
+                self._batched,
+            )
+            instance = self._idle.pop()
+            self._running += 1
+            if self._leave.given:
+                self._run_here(instance, execution, batch)
+                return
+            instance.run(execution, _Finish(self, instance, batch))
+
+    def _run_here(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
+        before = time.thread_time_ns()
+        execution.run(instance.instance)
+        self._leave.ran(execution.stop_ns - execution.start_ns, time.thread_time_ns() - before)
+        self._end(instance, execution, batch)
+
+    def _set_alarm(self) -> None:
+        due_ns = self._queue.due_ns()
+        if due_ns is None:
+            return
+        if self._alarm is None:
+            self._alarm = self._make_alarm(self._loop, self._pull)
+        self._alarm.set(due_ns)
+
+    def finished(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
+        """Take note, in the loop, that a thread is done with `execution`."""
+        self._leave.ran(execution.stop_ns - execution.start_ns)
+        self._end(instance, execution, batch)
+
+    def _end(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
+        self._running -= 1
+        self._idle.append(instance)
+        for pending in batch:
+            pending.state = Pending.ANSWERED
+        self._answers.executed(execution, batch)
+        if len(self._queue):
+            if not self._pull_planned:
+                self._pull_planned = True
+                self._loop.call_soon(self._pull)
+        else:
+            self._check_emptied()
+
+    def _check_emptied(self) -> None:
+        if self._emptied is not None and not self.unfinished:
+            self._emptied.set()
+
+
+class _Finish:
+    """`Done` for one execution: cheaper than a closure, and says what it is."""
+
+    __slots__ = ("batch", "batcher", "instance")
+
+    def __init__(self, batcher: Batcher, instance: InstanceThread, batch: Sequence[Pending]) -> None:
+        self.batcher = batcher
+        self.instance = instance
+        self.batch = batch
+
+    def __call__(self, execution: Execution) -> None:
+        self.batcher.finished(self.instance, execution, self.batch)

@@ -1,0 +1,257 @@
+"""The v2 protocol's verbs as methods: all that a protocol calls, and the one data plane under them.
+
+`submit` is the verb of inference; it and everything it calls run in the loop's thread, without a task, a future or a
+lock. The others are the control plane.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from jubako import __version__
+from jubako.errors import InvalidArgument, JubakoError, Unavailable
+from jubako.lifecycle import IndexRow, Lifecycle
+from jubako.loading import LoadOptions
+from jubako.repository import Snapshot
+from jubako.request import LATEST, InferRequest, InferResponse, Reply, TensorSpec, Ticket
+from jubako.runner import Runner
+from jubako.statistics import ModelStatistics
+
+log = logging.getLogger("jubako.server")
+
+EXTENSIONS: Sequence[str] = (
+    "classification",
+    "model_repository",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+)
+"""What is built, in the order in which Triton lists its own."""
+
+VERSION_WORDS = re.compile(r"[+-]?[0-9]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What the whole server is told at its start."""
+
+    server_id: str = "triton"
+    strict_readiness: bool = True
+    load: LoadOptions = field(default_factory=LoadOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """A model's face: its ready versions, and its tensors with the batch dimension as -1."""
+
+    name: str
+    versions: Sequence[int]
+    platform: str
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatistics:
+    """What one model version has counted."""
+
+    name: str
+    version: int
+    statistics: ModelStatistics
+
+
+def parse_version(text: str) -> int:
+    """Return a version as clients write it; the empty string asks for the highest ready one.
+
+    Raises:
+        InvalidArgument: not a number, or a negative one.
+    """
+    if not text:
+        return LATEST
+    if not VERSION_WORDS.match(text):
+        raise InvalidArgument(
+            f"failed to get model version from specified version string '{text}' (details: stoll), version should be "
+            "an integral value > 0"
+        )
+    number = int(VERSION_WORDS.match(text).group())  # type: ignore[union-attr]
+    if number < 0:
+        raise InvalidArgument(f"invalid model version specified '{text}' , version should be an integral value > 0")
+    return number
+
+
+class InferenceServer:
+    """Everything that is served, from `async with` to the end of it."""
+
+    def __init__(self, options: ServerOptions | None = None) -> None:
+        self.options = options or ServerOptions()
+        self._lifecycle = Lifecycle(self.options.load)
+        self._accepting = True
+
+    async def __aenter__(self) -> "InferenceServer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- the data plane -------------------------------------------------------------------------------------------
+
+    def runner(self, name: str, version: int = LATEST) -> Runner:
+        """Return the ready version asked for.
+
+        Raises:
+            NotFound: no such model or version, or none ready.
+            Unavailable: the version is known but not ready, or the server is shutting down.
+        """
+        if not self._accepting:
+            raise Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
+        return self._lifecycle.runner(name, version)
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
+        """Check and queue `request`; `reply` is called in the loop with its answers, errors among them.
+
+        Never raises. A request that is refused here is answered before this returns, and there is no ticket to cancel.
+        """
+        try:
+            return self.runner(request.model_name, request.model_version).submit(request, reply)
+        except JubakoError as error:
+            reply(InferResponse(request, error=error), True)
+            return None
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """Return the answer to `request`, for callers to whom a future is worth its 50 µs.
+
+        Cancelling the caller cancels the request.
+
+        Raises:
+            JubakoError: the answer was an error.
+        """
+        if not request.start_ns:
+            request.start_ns = time.monotonic_ns()
+        answer: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+
+        def take(response: InferResponse, final: bool, /) -> None:
+            if final and not answer.done():
+                answer.set_result(response)
+
+        ticket = self.submit(request, take)
+        try:
+            response = await answer
+        except asyncio.CancelledError:
+            if ticket is not None:
+                ticket.cancel()
+            raise
+        if response.error is not None:
+            raise response.error
+        return response
+
+    # --- the control plane ----------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> bool:
+        """The process answers; it does so until its end."""
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Inference may be sent: loading is over, and with strict readiness every version is ready."""
+        return (
+            self._accepting
+            and self._lifecycle.settled
+            and (not self.options.strict_readiness or self._lifecycle.all_ready)
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """New inference is refused."""
+        return not self._accepting
+
+    def metadata(self) -> tuple[str, str, Sequence[str]]:
+        """Return the server's name, version and extensions."""
+        return self.options.server_id, __version__, EXTENSIONS
+
+    def model_ready(self, name: str, version: int = LATEST) -> bool:
+        """Whether a version can take requests.
+
+        Raises:
+            NotFound: no such model or version, or none ready.
+            Unavailable: known, but not ready.
+        """
+        self.runner(name, version)
+        return True
+
+    def model_metadata(self, name: str, version: int = LATEST) -> ModelMetadata:
+        """Return a model's face; with a version, of that one alone.
+
+        Raises:
+            NotFound: no such model or version, or none ready.
+            Unavailable: known, but not ready.
+        """
+        runner = self._lifecycle.runner(name, version)
+        batch = (-1,) if runner.interface.batched else ()
+        return ModelMetadata(
+            name,
+            self._lifecycle.ready_versions(name) if version == LATEST else [version],
+            runner.config.platform or runner.config.backend,
+            [TensorSpec(i.name, i.datatype, (*batch, *i.dims)) for i in runner.interface.inputs.values()],
+            [TensorSpec(o.name, o.datatype, (*batch, *o.dims)) for o in runner.interface.outputs.values()],
+        )
+
+    def model_config(self, name: str, version: int = LATEST) -> ModelConfig:
+        """Return the completed and normalised configuration.
+
+        Raises:
+            NotFound: no such model or version, or none ready.
+            Unavailable: known, but not ready.
+        """
+        return self._lifecycle.runner(name, version).config
+
+    def statistics(self, name: str = "", version: int = LATEST) -> list[VersionStatistics]:
+        """Return the counts of every ready version of every model, of one model, or of one version.
+
+        Raises:
+            InvalidArgument: the model, or the version, is not ready or not known; Triton answers 400 to both.
+        """
+        runners = self._lifecycle.ready_runners()
+        if name:
+            if not self._lifecycle.knows(name):
+                raise InvalidArgument(f"Request for unknown model: '{name}' is not found")
+            runners = [runner for runner in runners if runner.name == name]
+            if not runners:
+                raise InvalidArgument(f"requested model '{name}' is not available")
+            if version != LATEST:
+                runners = [runner for runner in runners if runner.version == version]
+                if not runners:
+                    raise InvalidArgument(f"requested model version is not available for model '{name}'")
+        return [VersionStatistics(runner.name, runner.version, runner.statistics) for runner in runners]
+
+    def index(self, ready_only: bool = False) -> list[IndexRow]:
+        """Return a row for each known version, sorted by name and version."""
+        return self._lifecycle.index(ready_only)
+
+    async def load(self, snapshot: Snapshot) -> None:
+        """Load everything in `snapshot`; return when each version is ready or has failed."""
+        await self._lifecycle.load(snapshot)
+
+    def stop_accepting(self) -> None:
+        """Refuse new inference from now on, and turn ready off; live stays on."""
+        self._accepting = False
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until no request is queued or running; False if that took longer than `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._lifecycle.drained()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Refuse what still waits, let running executions end, and unload everything."""
+        self.stop_accepting()
+        await self._lifecycle.close()
