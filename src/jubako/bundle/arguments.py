@@ -1,0 +1,261 @@
+"""The service's arguments: what they are, where each value came from, and what is wrong with them.
+
+The names are `tritonserver`'s with underscores. A value comes from, in this order:
+
+1. the command line of `jubako serve`, which arrives as one JSON object in `JUBAKO_COMMAND_LINE`;
+2. an environment variable, `JUBAKO_` and the name in capitals;
+3. `bentoml serve --arg name=value`, or what a Bento was built with (a Bento's own replace every `--arg`: that is why
+   the environment stands above them);
+4. the default.
+
+Pure: the environment is handed in.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from jubako.bundle.options import ALIASES, OPTIONS, Fate
+from jubako.errors import InvalidArgument
+
+PREFIX: Final = "JUBAKO_"
+COMMAND_LINE: Final = "JUBAKO_COMMAND_LINE"
+DEFAULT: Final = "default"
+INTERNAL_PREFIX: Final = "JUBAKO_INTERNAL_"
+"""Variables by which one process of the server tells another something; never arguments."""
+
+
+def _listed(value: object) -> object:
+    """Split a JSON list or a comma list; `--arg` and the environment have no other way to repeat an option."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"is not a JSON list: {error}") from None
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _settings(value: object) -> object:
+    """Split `<backend>,<key>=<value>`, whose comma is Triton's: repeat it in a JSON list, or by semicolons."""
+    if isinstance(value, str) and not value.strip().startswith("["):
+        return [part.strip() for part in value.split(";") if part.strip()]
+    return _listed(value)
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Settings = Annotated[tuple[str, ...], BeforeValidator(_settings)]
+
+
+class Arguments(BaseModel):
+    """Everything that the service can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_repository: Listed = ()
+    """Folders of models. Empty: the folder `repository` beside service.py if there is one; in a Bento, its models."""
+    id: str = "triton"
+    exit_on_error: bool = False
+    """End the server if any model fails to load. `jubako serve` sets it, as `tritonserver` does."""
+    exit_timeout_secs: Annotated[int, Field(ge=0)] = 30
+    strict_readiness: bool = True
+    disable_auto_complete_config: bool = False
+    strict_model_config: bool = False
+    model_control_mode: Literal["none"] = "none"
+    model_load_thread_count: PositiveInt = 4
+    backend_config: Settings = ()
+    """`<backend>,<key>=<value>`, or `<key>=<value>` for all backends."""
+    gpu_fallback: Literal["none", "cpu"] = "none"
+    """Where a KIND_GPU instance goes on a machine without a GPU; with `none` its model fails to load."""
+    run_in_loop: bool = True
+    """Let executions that are shorter than a thread's hop run without one."""
+    max_queue_size: PositiveInt = 4096
+    """Requests that may wait for one model version where its configuration sets no limit."""
+    http_max_input_size: PositiveInt = 64 << 20
+    """Bytes of JSON, of a raw body, or of a body once decompressed."""
+    http_max_body_size: PositiveInt = 2 << 30
+    """Bytes of a whole body, binary tensors included."""
+    http_max_head_size: PositiveInt = 64 << 10
+    """Bytes of the request line and the headers together."""
+    http_max_tensors: PositiveInt = 4096
+    """Inputs, or outputs, named in one request."""
+    http_max_chunks: PositiveInt = 65536
+    """Chunks of a chunked body."""
+    http_max_connections: PositiveInt = 16384
+    http_head_timeout_secs: PositiveFloat = 30.0
+    """Seconds in which the headers of a request must have come."""
+    http_body_grace_secs: PositiveFloat = 30.0
+    """Seconds before the rate of a body is looked at."""
+    http_min_body_rate: Annotated[int, Field(ge=0)] = 1024
+    """Bytes per second that a body must come with after that; 0 lets it come as it likes."""
+    log_verbose: Annotated[int, Field(ge=0)] = 0
+    log_info: bool = True
+    log_warning: bool = True
+    log_error: bool = True
+    topology: Literal["embedded"] = "embedded"
+    workers: Annotated[int, Field(ge=1, le=1)] = 1
+
+    @property
+    def auto_complete(self) -> bool:
+        """Whether a missing or partial config.pbtxt is completed from the model's file."""
+        return not (self.disable_auto_complete_config or self.strict_model_config)
+
+    @property
+    def backend_settings(self) -> Mapping[str, Mapping[str, str]]:
+        """The settings of each backend; those for all of them stand under the empty name."""
+        settings: dict[str, dict[str, str]] = {}
+        for entry in self.backend_config:
+            backend, key, value = parse_backend_config(entry)
+            settings.setdefault(backend, {})[key] = value
+        return settings
+
+
+REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "model_control_mode": "only 'none' is built yet",
+        "topology": "only 'embedded' is built yet",
+        "workers": "only 1 is built yet: a second worker would hold its own queues, counts and models",
+    }
+)
+"""What is said about a value that is a known one but not built, instead of what pydantic says."""
+
+KNOWN_VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {"model_control_mode": frozenset({"poll", "explicit"}), "topology": frozenset({"services"})}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The arguments, and where each value came from."""
+
+    arguments: Arguments
+    sources: Mapping[str, str]
+    """By name, one for each field."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for each option that was given and is ignored."""
+
+    def lines(self) -> Iterable[str]:
+        """Yield a line for each value that was set, with who set it, and one line for all that were not."""
+        defaults = []
+        for name in Arguments.model_fields:
+            shown = f"{name}={json.dumps(getattr(self.arguments, name))}"
+            if self.sources[name] == DEFAULT:
+                defaults.append(shown)
+            else:
+                yield f"{shown} ({self.sources[name]})"
+        yield f"{', '.join(defaults)} ({DEFAULT})"
+
+
+def parse_backend_config(entry: str) -> tuple[str, str, str]:
+    """Return backend, key and value of `<backend>,<key>=<value>`; the backend of `<key>=<value>` is the empty name.
+
+    Raises:
+        InvalidArgument: neither of the two forms.
+    """
+    backend, comma, setting = entry.rpartition(",")
+    key, equals, value = setting.partition("=")
+    if not equals or not key.strip() or (comma and not backend.strip()):
+        raise InvalidArgument(
+            f"--backend-config option format is '<backend name>,<setting>=<value>' or '<setting>=<value>'. Got {entry}"
+        )
+    return backend.strip(), key.strip(), value.strip()
+
+
+def settle(given: Mapping[str, object], environ: Mapping[str, str]) -> Settled:
+    """Return the arguments that hold, given those of BentoML (`given`) and the environment.
+
+    Raises:
+        InvalidArgument: an unknown name, a value that does not fit, or something that is not built; the text names
+            the argument and who set it.
+    """
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(Arguments.model_fields, DEFAULT)
+    warnings: list[str] = []
+    for layer, source, spelling in (
+        (given, "argument", "--arg {}"),
+        (_from_environment(environ), "environment", "environment variable JUBAKO_{}"),
+        (_from_command_line(environ), "command line", "--{}"),
+    ):
+        for spelled, value in layer.items():
+            name = _canonical(spelled)
+            shown = spelling.format(_shown(spelled, source))
+            if name in Arguments.model_fields:
+                values[name] = value
+                sources[name] = source
+            else:
+                warnings.append(_warn_or_refuse(name, shown))
+    return Settled(_validated(values, sources), MappingProxyType(sources), tuple(warnings))
+
+
+def _canonical(spelled: str) -> str:
+    hyphened = spelled.lower().replace("_", "-")
+    return ALIASES.get(hyphened, hyphened).replace("-", "_")
+
+
+def _shown(spelled: str, source: str) -> str:
+    match source:
+        case "environment":
+            return spelled.upper()
+        case "command line":
+            return spelled.replace("_", "-")
+        case _:
+            return spelled
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name != COMMAND_LINE and not name.startswith(INTERNAL_PREFIX)
+    }
+
+
+def _from_command_line(environ: Mapping[str, str]) -> dict[str, object]:
+    text = environ.get(COMMAND_LINE)
+    if text is None:
+        return {}
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise InvalidArgument(f"environment variable {COMMAND_LINE}: is not a JSON object")
+    return options
+
+
+def _warn_or_refuse(name: str, shown: str) -> str:
+    option = OPTIONS.get(name.replace("_", "-"))
+    if option is None:
+        raise InvalidArgument(f"{shown}: there is no such argument; known are {', '.join(Arguments.model_fields)}")
+    match option.fate:
+        case Fate.IGNORED:
+            return f"{shown} is ignored: {option.help}"
+        case Fate.ADDRESS:
+            return f"{shown} is ignored: where `bentoml serve` listens is told by its --host and --port"
+        case _:
+            raise InvalidArgument(f"{shown} is refused: {option.help}")
+
+
+def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Arguments:
+    try:
+        arguments = Arguments.model_validate(values)
+    except ValidationError as errors:
+        reasons = [_reason(error, values, sources) for error in errors.errors(include_url=False)]
+        raise InvalidArgument("; ".join(dict.fromkeys(reasons))) from None
+    _ = arguments.backend_settings  # refuses an entry of the wrong form here, where the option is known
+    return arguments
+
+
+def _reason(error: Mapping[str, Any], values: Mapping[str, object], sources: Mapping[str, str]) -> str:
+    name = str(error["loc"][0])
+    value = values[name]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if name in REFUSALS and (str(value).lower() in KNOWN_VALUES.get(name, frozenset()) or name == "workers"):
+        message = f"not built yet; {REFUSALS[name]}"
+    return f"{name}={value} ({sources[name]}): {message}"

@@ -1,0 +1,150 @@
+"""The service as BentoML sees it: how requests come in, and what a worker does from its start to its end.
+
+What stands in front of the data plane is put together in `JubakoService.to_asgi`, once, in a worker whose loop does not
+run yet; the hooks of `Jubako` then run in that loop.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import bentoml
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from bentoml._internal.configuration.containers import BentoMLContainer
+from pydantic import Field
+from starlette.types import ASGIApp
+
+from jubako.backends.gpus import find_gpus
+from jubako.bundle.api import error_response, infer_lists
+from jubako.bundle.arguments import Arguments
+from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
+from jubako.bundle.models import Found, tell_supervisor_of_failure
+from jubako.bundle.reports import ModelRow, Report, send
+from jubako.bundle.stopping import Stopping
+from jubako.bundle.translate import limits_of, server_options_of
+from jubako.errors import JubakoError
+from jubako.lifecycle import IndexRow
+from jubako.protocols.rest import lane
+from jubako.protocols.rest.app import RestApp
+from jubako.protocols.rest.gate import allow_all
+from jubako.runner import State
+from jubako.server import InferenceServer
+
+log = logging.getLogger("jubako.bundle")
+FAILED_TO_LOAD = "creating server: Internal - failed to load all models"
+
+
+class JubakoService(Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose `/v2` is answered before BentoML's own middlewares."""
+
+    arguments: Arguments
+    found: Found
+    server: InferenceServer
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """Return the worker's app, and have uvicorn take inference by the fast lane.
+
+        The fast lane passes by every middleware; where the user of the service has put something in front of it, all
+        of `/v2` goes through that instead.
+        """
+        others = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
+        limits = limits_of(self.arguments)
+        self.server = InferenceServer(server_options_of(self.arguments, find_gpus(os.environ)))
+        v2 = RestApp(self.server, limits, allow_all)
+        around = self._surroundings()
+        if not around.any:
+            lane.install(self.server, limits, allow_all)
+            return Dispatch(v2, others)
+        log.warning("inference does not take the fast lane: it goes through %s", around)
+        return Dispatch(around.wrap(WithoutPrefix(v2, around.prefix)), others, around.prefix)
+
+    def _surroundings(self) -> Surroundings:
+        cors = BentoMLContainer.http.cors.enabled.get()
+        return Surroundings(
+            middlewares=tuple(self.middlewares),
+            cors=BentoMLContainer.access_control_options.get() if cors else None,
+            path_prefix=self.path_prefix or "",
+        )
+
+
+class Jubako:
+    """A Triton-style model repository behind the v2 inference protocol, at `/v2`."""
+
+    bento_service: JubakoService  # BentoML sets it, once the object is made
+
+    def __init__(self) -> None:
+        self._loading: asyncio.Task[None] | None = None
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def infer(
+        self,
+        model: Annotated[str, Field(description="The model's name.")],
+        inputs: Annotated[
+            dict[str, Any], Field(description="Each input by its name, as nested lists, batch dimension first.")
+        ],
+        version: Annotated[int | str | None, Field(description="The highest ready version if none is given.")] = None,
+        datatypes: Annotated[
+            dict[str, str], Field(description="v2 datatypes of inputs, where the model's own is not meant.")
+        ] = {},  # noqa: B006  (pydantic copies it)
+        outputs: Annotated[list[str], Field(description="The outputs to return; all if none is named.")] = [],  # noqa: B006
+    ) -> dict[str, Any]:
+        """Run one inference and return each output by its name, as nested lists.
+
+        It is the same inference as `POST /v2/models/{model}/infer`, and is batched together with those.
+        """
+        try:
+            return await infer_lists(self.bento_service.server, model, inputs, version, datatypes, outputs)
+        except JubakoError as error:
+            return error_response(error)  # type: ignore[return-value]  # BentoML passes a response through
+
+    async def __is_alive__(self) -> bool:
+        return self.bento_service.server.live
+
+    async def __is_ready__(self) -> bool:
+        return self.bento_service.server.ready
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        """Take the signals over and begin to load; the server is live, and not ready, from here on."""
+        service = self.bento_service
+        Stopping(
+            service.server,
+            service.arguments.exit_timeout_secs,
+            on_expiry=lambda: send(Report("exit timeout"), os.environ),
+        ).install()
+        self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        service = self.bento_service
+        try:
+            await service.server.load(service.found.snapshot)
+        except Exception:  # nothing awaits this task before the end, and a server that is never ready must say why
+            log.exception("loading the models broke")
+        rows = [_row(row) for row in service.server.index()]
+        failed = service.arguments.exit_on_error and any(row.status != State.READY.value for row in rows)
+        if failed:
+            log.error("error: %s", FAILED_TO_LOAD)
+            _end_start(os.environ)
+        send(Report("loaded", rows, failed), os.environ)
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        """Unload everything; by now nothing is in flight."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        await self.bento_service.server.close()
+
+
+def _row(row: IndexRow) -> ModelRow:
+    status = row.state.value if row.state is State.READY else f"{row.state.value}: {row.reason}"
+    return ModelRow(row.name, "-" if row.version is None else str(row.version), status)
+
+
+def _end_start(environ: Mapping[str, str]) -> None:
+    """End the whole server: the supervisor would only start this worker again."""
+    tell_supervisor_of_failure(environ)
+    os.kill(os.getppid(), signal.SIGTERM)

@@ -1,0 +1,77 @@
+"""From the service's arguments to the options of the layers below."""
+
+import logging
+import pkgutil
+
+from jubako import backends
+from jubako.backends.base import BackendOptions
+from jubako.bundle.arguments import Arguments
+from jubako.errors import InvalidArgument
+from jubako.loading import LoadOptions
+from jubako.protocols.rest.limits import Limits
+from jubako.runner import RunnerOptions
+from jubako.server import ServerOptions
+
+DEFAULT_MAX_BATCH_SIZE = "default-max-batch-size"
+
+
+def limits_of(arguments: Arguments) -> Limits:
+    """Return the bounds of the HTTP side."""
+    return Limits(
+        max_input_size=arguments.http_max_input_size,
+        max_body_size=arguments.http_max_body_size,
+        max_head_size=arguments.http_max_head_size,
+        max_tensors=arguments.http_max_tensors,
+        head_timeout_s=arguments.http_head_timeout_secs,
+        body_grace_s=arguments.http_body_grace_secs,
+        min_body_rate=arguments.http_min_body_rate,
+        max_connections=arguments.http_max_connections,
+        max_chunks=arguments.http_max_chunks,
+    )
+
+
+def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
+    """Return what the server is told; `gpus` are the ids of those it may use."""
+    return ServerOptions(
+        server_id=arguments.id,
+        strict_readiness=arguments.strict_readiness,
+        load=LoadOptions(
+            auto_complete=arguments.auto_complete,
+            gpu_fallback=arguments.gpu_fallback == "cpu",
+            model_load_thread_count=arguments.model_load_thread_count,
+            backends=backend_options_of(arguments),
+            gpus=gpus,
+            runner=RunnerOptions(max_queue_size=arguments.max_queue_size, run_in_loop=arguments.run_in_loop),
+        ),
+    )
+
+
+def backend_options_of(arguments: Arguments) -> dict[str, BackendOptions]:
+    """Return the options of each backend: the settings for all of them, and its own over those.
+
+    Raises:
+        InvalidArgument: the default batch size is not a number.
+    """
+    given = arguments.backend_settings
+    names = {module.name for module in pkgutil.iter_modules(backends.__path__)} | set(given)
+    return {name: _backend_options({**given.get("", {}), **given.get(name, {})}) for name in names if name}
+
+
+def _backend_options(settings: dict[str, str]) -> BackendOptions:
+    size = settings.get(DEFAULT_MAX_BATCH_SIZE)
+    if size is None:
+        return BackendOptions(settings=settings)
+    if not size.isdecimal():
+        raise InvalidArgument(f"--backend-config: {DEFAULT_MAX_BATCH_SIZE} is not a number: {size}")
+    return BackendOptions(default_max_batch_size=int(size), settings=settings)
+
+
+def log_level_of(arguments: Arguments) -> int:
+    """Return the level of the least important messages that are logged."""
+    if arguments.log_verbose:
+        return logging.DEBUG
+    if arguments.log_info:
+        return logging.INFO
+    if arguments.log_warning:
+        return logging.WARNING
+    return logging.ERROR if arguments.log_error else logging.CRITICAL
