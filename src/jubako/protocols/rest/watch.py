@@ -1,0 +1,98 @@
+"""Patience with slow peers, kept by one timer for all connections instead of one for each request.
+
+Once a tick each connection is compared with what it was a tick ago: the same message still in its headers, a body that
+came too slowly, answers that nobody reads. Nothing is recorded on the request path but a counter.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from jubako.protocols.rest.limits import Limits
+
+IDLE, HEAD, BODY = range(3)
+TICK_S: Final = 1.0
+
+
+class Watched(Protocol):
+    """What the watch reads of a connection."""
+
+    stage: int
+    message: int
+    received: int
+    transport: Any
+    flow: Any
+
+    def time_out(self, message: str) -> None:
+        """Answer that the peer was too slow, and close."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A connection as it was when something about it last changed."""
+
+    stage: int
+    message: int
+    since_s: float
+    received: int
+    unsent: int = 0
+    unsent_since_s: float = 0.0
+
+
+class Watch:
+    """The connections of one service, and the timer that looks at them. Lives in the loop's thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._tick_s = min(TICK_S, limits.head_timeout_s / 4, limits.body_grace_s / 4)
+        self._seen: dict[Watched, _Seen | None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, connection: Watched) -> None:
+        """Watch a connection from now on."""
+        self._seen[connection] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._look)
+
+    def discard(self, connection: Watched) -> None:
+        """Forget a connection; the timer ends with the last one."""
+        self._seen.pop(connection, None)
+
+    def _look(self) -> None:
+        if not self._seen:
+            self._timer = None
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_s, self._look)
+        now_s = loop.time()
+        for connection, seen in list(self._seen.items()):
+            if not connection.transport.is_closing():
+                self._seen[connection] = self._judge(connection, seen, now_s)
+
+    def _judge(self, connection: Watched, seen: _Seen | None, now_s: float) -> _Seen:
+        if seen is None or (seen.stage, seen.message) != (connection.stage, connection.message):
+            seen = _Seen(connection.stage, connection.message, now_s, connection.received)
+        if connection.stage == HEAD and now_s - seen.since_s > self._limits.head_timeout_s:
+            connection.time_out(f"request headers did not arrive within {self._limits.head_timeout_s:g} s")
+        elif connection.stage == BODY:
+            self._judge_body(connection, seen, now_s)
+        self._judge_unsent(connection, seen, now_s)
+        return seen
+
+    def _judge_body(self, connection: Watched, seen: _Seen, now_s: float) -> None:
+        if connection.flow.read_paused:  # it is we who are slow
+            seen.since_s, seen.received = now_s, connection.received
+            return
+        elapsed_s = now_s - seen.since_s
+        if elapsed_s <= self._limits.body_grace_s:
+            return
+        if (connection.received - seen.received) / elapsed_s < self._limits.min_body_rate:
+            connection.time_out(f"request body came at less than {self._limits.min_body_rate} bytes per second")
+
+    def _judge_unsent(self, connection: Watched, seen: _Seen, now_s: float) -> None:
+        """Drop a peer that reads nothing of a full buffer for as long as a slow body is borne."""
+        unsent = connection.transport.get_write_buffer_size() if connection.flow.write_paused else 0
+        if unsent != seen.unsent:
+            seen.unsent, seen.unsent_since_s = unsent, now_s
+        elif unsent and now_s - seen.unsent_since_s > self._limits.body_grace_s:
+            connection.transport.abort()
