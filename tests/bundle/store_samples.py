@@ -1,11 +1,17 @@
 """Repositories and stores for the tests of the store."""
 
+import importlib
 import signal
+import warnings
 from collections.abc import Mapping
 from os import getpid, kill
 from pathlib import Path
 
 from bentoml._internal.models import ModelStore
+
+with warnings.catch_warnings():  # BentoML's own use of what pathspec and pydantic deprecate, at its first import
+    warnings.simplefilter("ignore", DeprecationWarning)
+    importlib.import_module("_bentoml_sdk.models")
 
 from jubako.bundle.store import Checkpoint, Home, Point, VersionFiles
 
