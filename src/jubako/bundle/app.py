@@ -17,6 +17,7 @@ import jubako
 from jubako.bundle.arguments import Settled, settle
 from jubako.bundle.image import image_for
 from jubako.bundle.models import Found, find_models, tell_workers
+from jubako.bundle.reports import Report, send
 from jubako.bundle.service import Jubako, JubakoService
 from jubako.bundle.translate import log_level_of, server_options_of
 from jubako.errors import JubakoError
@@ -33,7 +34,9 @@ def _settle() -> Settled:
 
 def _find(settled: Settled) -> Found:
     worker = server_context.worker_index is not None
-    if not worker:
+    if worker:
+        send(Report("starting"), os.environ)
+    else:
         _announce(settled)
     found = find_models(settled, os.environ, worker=worker)
     if not worker:

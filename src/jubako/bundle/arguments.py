@@ -116,17 +116,23 @@ class Arguments(BaseModel):
         return settings
 
 
-REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "model_control_mode": "only 'none' is built yet",
-        "topology": "only 'embedded' is built yet",
-        "workers": "only 1 is built yet: a second worker would hold its own queues, counts and models",
-    }
-)
-"""What is said about a value that is a known one but not built, instead of what pydantic says."""
+@dataclass(frozen=True, slots=True)
+class NotBuilt:
+    """Values that are known, and refused for now."""
 
-KNOWN_VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {"model_control_mode": frozenset({"poll", "explicit"}), "topology": frozenset({"services"})}
+    values: frozenset[str]
+    why: str
+
+
+NOT_BUILT: Final[Mapping[str, NotBuilt]] = MappingProxyType(
+    {
+        "model_control_mode": NotBuilt(frozenset({"poll", "explicit"}), "not built yet; only 'none' is"),
+        "topology": NotBuilt(frozenset({"services"}), "not built yet; only 'embedded' is"),
+        "workers": NotBuilt(
+            frozenset(map(str, range(2, 1025))),
+            "not built yet; each worker would have queues, counts and models of its own",
+        ),
+    }
 )
 
 
@@ -254,8 +260,10 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
 
 def _reason(error: Mapping[str, Any], values: Mapping[str, object], sources: Mapping[str, str]) -> str:
     name = str(error["loc"][0])
-    value = values[name]
+    value = str(values[name])
     message = str(error["msg"]).removeprefix("Value error, ")
-    if name in REFUSALS and (str(value).lower() in KNOWN_VALUES.get(name, frozenset()) or name == "workers"):
-        message = f"not built yet; {REFUSALS[name]}"
+    if name in NOT_BUILT and value.lower() in NOT_BUILT[name].values:
+        message = NOT_BUILT[name].why
+    elif name == "model_control_mode":
+        message = "invalid argument for --model-control-mode"
     return f"{name}={value} ({sources[name]}): {message}"

@@ -28,7 +28,7 @@ class ModelRow:
 class Report:
     """Something that happened in a worker."""
 
-    event: Literal["loaded", "exit timeout"]
+    event: Literal["starting", "loaded", "exit timeout"]
     models: Sequence[ModelRow] = ()
     failed: bool = False
     """With `loaded`: a model could not be loaded, and that ends the start."""

@@ -22,6 +22,7 @@ from jubako.bundle.api import error_response, infer_lists
 from jubako.bundle.arguments import Arguments
 from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
 from jubako.bundle.models import Found, tell_supervisor_of_failure
+from jubako.bundle.orphans import end_with_parent
 from jubako.bundle.reports import ModelRow, Report, send
 from jubako.bundle.stopping import Stopping
 from jubako.bundle.translate import limits_of, server_options_of
@@ -109,6 +110,7 @@ class Jubako:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Take the signals over and begin to load; the server is live, and not ready, from here on."""
+        end_with_parent()
         service = self.bento_service
         Stopping(
             service.server,
