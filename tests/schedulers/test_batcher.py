@@ -1,0 +1,259 @@
+"""The shell around the queue: who runs, who is answered, who is withdrawn. No thread, no sleep."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from jubako.backends.placement import Placement
+from jubako.config.interface import Admission
+from jubako.errors import Cancelled, JubakoError, Unavailable
+from jubako.instances import Done, Execution, InstanceThread
+from jubako.request import InferRequest, InferResponse, Signature, TensorSpec
+from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.in_loop import InLoopLeave
+from jubako.schedulers.queue import BatchQueue, FifoQueue
+from jubako.tensor import Datatype
+
+
+class HeldInstance:
+    """An instance whose executions end when the test says so."""
+
+    def __init__(self, name: str = "held", *, passive: bool = False) -> None:
+        self.placement = Placement(name, passive=passive)
+        self.running: tuple[Execution, Done] | None = None
+        self.ran: list[list[str]] = []
+
+    def run(self, execution: Execution, done: Done) -> None:
+        assert self.running is None, "an instance has one execution at a time"
+        self.running = execution, done
+        self.ran.append([request.id for request in execution.requests])
+
+    def finish(self, error: JubakoError | None = None) -> None:
+        assert self.running is not None
+        (execution, done), self.running = self.running, None
+        execution.error = error
+        execution.shares = [() for _ in execution.requests]
+        done(execution)
+
+
+class Recorder:
+    """Takes what the batcher says, and answers as a runner would."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[str, str]] = []
+
+    def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
+        for pending in batch:
+            self.answers.append((pending.request.id, "cancelled" if pending.cancelled else "done"))
+
+    def refused(self, pending: Pending, error: JubakoError) -> None:
+        self.answers.append((pending.request.id, type(error).__name__))
+
+
+class ByHand:
+    """An alarm that rings when the test calls it."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self.ring = ring
+        self.due_ns: int | None = None
+        self.closed = False
+
+    def set(self, due_ns: int) -> None:
+        self.due_ns = due_ns
+
+    def clear(self) -> None:
+        self.due_ns = None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Scene:
+    """A batcher on a running loop, with everything around it in the test's hands."""
+
+    def __init__(self, instances: Sequence[HeldInstance], *, delay_us: int = 0, max_queue_size: int = 100) -> None:
+        self.recorder = Recorder()
+        self.alarms: list[ByHand] = []
+        self.queue: FifoQueue[Pending] = BatchQueue(
+            max_batch_size=4,
+            preferred_batch_sizes=(),
+            max_queue_delay_ns=delay_us * 1000,
+            max_queue_size=max_queue_size,
+        )
+        self.batcher = Batcher(
+            self.queue,
+            cast("Sequence[InstanceThread]", instances),
+            self.recorder,
+            outputs=(),
+            batched=True,
+            leave=InLoopLeave(possible=False),
+            loop=asyncio.get_running_loop(),
+            make_alarm=self._alarm,
+        )
+
+    def _alarm(self, _: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> ByHand:
+        self.alarms.append(ByHand(ring))
+        return self.alarms[-1]
+
+    def submit(self, *names: str) -> list[Pending]:
+        spec = TensorSpec("x", Datatype.FP32, (1, 1))
+        admission = Admission(rows=1, key=(), outputs=None)
+
+        def reply(_: InferResponse, __: bool, /) -> None:
+            raise AssertionError("the recorder answers")
+
+        return [
+            self.batcher.submit(
+                InferRequest("m", 1, Signature((spec,)), [np.zeros((1, 1), np.float32)], name), admission, reply
+            )
+            for name in names
+        ]
+
+
+async def turn() -> None:
+    """Let the loop run what it has planned."""
+    await asyncio.sleep(0)
+
+
+def on_a_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(cast("Any", test()))
+
+    run.__name__ = test.__name__
+    return run
+
+
+@on_a_loop
+async def test_what_one_turn_of_the_loop_submits_runs_together() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+
+    scene.submit("a", "b", "c")
+    await turn()
+
+    assert instance.ran == [["a", "b", "c"]]
+
+
+@on_a_loop
+async def test_an_idle_instance_pulls_what_gathered_while_it_was_busy() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    scene.submit("a")
+    await turn()
+
+    scene.submit("b", "c")
+    await turn()
+    assert instance.ran == [["a"]]
+    instance.finish()
+    await turn()
+
+    assert instance.ran == [["a"], ["b", "c"]]
+    assert scene.recorder.answers == [("a", "done")]
+
+
+@on_a_loop
+async def test_instances_run_at_the_same_time_and_a_passive_one_never() -> None:
+    first, second, passive = HeldInstance("1"), HeldInstance("2"), HeldInstance("3", passive=True)
+    scene = Scene([first, second, passive])
+
+    scene.submit(*"abcdefgh")
+    await turn()
+
+    assert first.ran == [list("abcd")]
+    assert second.ran == [list("efgh")]
+    assert passive.ran == []
+
+
+@on_a_loop
+async def test_a_partial_batch_waits_for_its_alarm() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance], delay_us=10_000_000)
+    (pending,) = scene.submit("a")
+    await turn()
+
+    assert instance.ran == []
+    assert [alarm.due_ns for alarm in scene.alarms] == [pending.queued_ns + 10_000_000_000]
+
+
+@on_a_loop
+async def test_a_queued_request_that_is_cancelled_never_runs_and_is_answered_once() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance], max_queue_size=2)
+    scene.submit("a")
+    await turn()
+    second, _ = scene.submit("b", "c")
+
+    second.cancel()
+    second.cancel()
+    scene.submit("d")  # its place is free at once
+    instance.finish()
+    await turn()
+
+    assert instance.ran == [["a"], ["c", "d"]]
+    assert scene.recorder.answers == [("b", "Cancelled"), ("a", "done")]
+
+
+@on_a_loop
+async def test_a_running_request_that_is_cancelled_is_answered_when_its_execution_ends() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    first, _ = scene.submit("a", "b")
+    await turn()
+
+    first.cancel()
+    assert scene.recorder.answers == []
+    instance.finish()
+    first.cancel()
+
+    assert scene.recorder.answers == [("a", "cancelled"), ("b", "done")]
+
+
+@on_a_loop
+async def test_a_stopping_batcher_refuses_new_requests_and_finishes_the_queued_ones() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    scene.submit("a")
+    await turn()
+    scene.submit("b")
+
+    scene.batcher.stop()
+    with pytest.raises(Unavailable, match="stopped accepting"):
+        scene.submit("c")
+    drained = asyncio.ensure_future(scene.batcher.drained())
+    await turn()
+    assert not drained.done()
+    instance.finish()
+    await turn()
+    instance.finish()
+    await drained
+
+    assert scene.recorder.answers == [("a", "done"), ("b", "done")]
+
+
+@on_a_loop
+async def test_closing_refuses_what_still_waits_and_releases_the_alarm() -> None:
+    scene = Scene([HeldInstance()], delay_us=10_000_000)
+    scene.submit("a", "b")
+    await turn()
+
+    scene.batcher.close(Unavailable("over"))
+    await scene.batcher.drained()
+
+    assert scene.recorder.answers == [("a", "Unavailable"), ("b", "Unavailable")]
+    assert [alarm.closed for alarm in scene.alarms] == [True]
+
+
+@on_a_loop
+async def test_a_cancel_that_empties_the_queue_ends_the_drain() -> None:
+    scene = Scene([HeldInstance()], delay_us=10_000_000)
+    (pending,) = scene.submit("a")
+    drained = asyncio.ensure_future(scene.batcher.drained())
+    await turn()
+
+    pending.cancel()
+    await drained
+
+    assert scene.recorder.answers == [("a", Cancelled.__name__)]
