@@ -42,11 +42,13 @@ class Instance(ABC):
         """Run the model once and return the arrays of `outputs`, in that order.
 
         `inputs` are C-contiguous, little-endian, batch dimension first where the model has one; they may be read-only
-        and are the caller's again after the call. BYTES are `object` arrays of `bytes`, BF16 `uint16` bits, in both
-        directions. The arrays returned belong to the caller and must not change later.
+        and, as views into a request's body, not aligned; they are the caller's again after the call. BYTES are `object`
+        arrays of `bytes`, BF16 `uint16` bits, in both directions. Shapes are those of the request and of `dims`: the
+        instance applies `reshape` on the way in and undoes it on the way out. The arrays returned belong to the caller
+        and must not change later.
 
         Raises:
-            Exception: anything; the runner turns it into `Internal` for the requests of this batch only.
+            JubakoError: what went wrong, for the requests of this batch only; any other exception becomes `Internal`.
         """
 
     def close(self) -> None:  # noqa: B027  (most instances have nothing to release)
@@ -58,6 +60,13 @@ class Backend(ABC):
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
+
+    def usable_gpus(self, gpus: Sequence[int]) -> Sequence[int]:
+        """Return those of the machine's `gpus` that this backend, as installed, can compute on: all, or none.
+
+        A CPU-only build of a framework has none, whatever the machine has; KIND_AUTO then means the CPU.
+        """
+        return gpus
 
     @abstractmethod
     def complete(self, config: ModelConfig, files: ModelFiles) -> ModelConfig:

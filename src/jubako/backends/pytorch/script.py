@@ -1,0 +1,95 @@
+"""TorchScript files: opened without unpickling anything, and looked into for what a call may touch.
+
+A TorchScript archive is data and code in TorchScript's own language; a checkpoint of `torch.save` is a pickle, and
+unpickling runs what its author wrote. Only the former is opened.
+"""
+
+import re
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from jubako.errors import Internal, InvalidArgument
+
+WRITES_TENSOR: Final = re.compile(r"Tensor\(\w+!")
+"""An argument that the operator writes to, in an operator's schema: `add_.Tensor(Tensor(a!) self, …`."""
+OPAQUE: Final = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::rpc_async"})
+"""Calls that inlining could not see through."""
+
+_loading = threading.Lock()
+
+
+def open_script(model: str, path: Path, device: str | None) -> Any:
+    """Return the module of the TorchScript archive at `path`, on `device` (None: where it was saved).
+
+    Raises:
+        InvalidArgument: the file is no TorchScript archive.
+        Internal: it is one, but cannot be loaded.
+    """
+    if not _is_archive(path):
+        raise InvalidArgument(
+            f"failed to load model '{model}': '{path.name}' is not a TorchScript archive; pickled modules and "
+            "checkpoints are never unpickled, save the module with torch.jit.save"
+        )
+    # torch deprecates TorchScript at each call; catch_warnings is the whole process's, so one at a time.
+    with _loading, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            raise Internal(f"failed to load model '{model}': {first_line(error)}") from error
+    return module.eval()
+
+
+def writes_to_tensors(module: Any) -> bool:
+    """Whether any operator of `forward` works in place: such a module might write to its inputs."""
+    return any(node.kind() in OPAQUE or WRITES_TENSOR.search(node.schema()) for node in _nodes(module.inlined_graph))
+
+
+def held_storages(module: Any) -> frozenset[int]:
+    """Return the addresses of the memory that `module` keeps between calls: parameters, buffers and constants.
+
+    A result that lies in one of them changes when the module next does.
+    """
+    constants = [
+        node.t("value")
+        for node in _nodes(module.inlined_graph)
+        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
+    ]
+    tensors = [*module.parameters(), *module.buffers(), *constants]
+    return frozenset(tensor.untyped_storage().data_ptr() for tensor in tensors)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of torch's message: what follows are C++ frames."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of an error raised inside TorchScript: before it stands the author's traceback."""
+    return next(iter(reversed(str(error).strip().splitlines())), type(error).__name__)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    # <name>/constants.pkl and <name>/code/: a checkpoint of torch.save is a zip too, and has neither.
+    return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Yield the nodes of a graph, or block, and of all that it nests."""
+    for node in graph.nodes():
+        yield node
+        for block in node.blocks():
+            yield from _nodes(block)
+        if node.hasAttribute("Subgraph"):
+            yield from _nodes(node.g("Subgraph"))
