@@ -35,10 +35,7 @@ def header_length(value: bytes | None, body_size: int) -> int:
     """
     if value is None:
         return body_size
-    if value.isdigit() and len(value) < 10:
-        length = int(value)
-    else:
-        length = _stoi(value.decode("latin-1"))
+    length = int(value) if value.isdigit() and len(value) < 10 else _stoi(value.decode("latin-1"))
     if length < 0 or length > body_size:
         raise InvalidArgument(f"inference header size should be in range (0, {body_size}), got: {length}")
     return length

@@ -25,7 +25,7 @@ _ACCEPTED: Final = {
 
 
 def decode_list(data: Any, datatype: Datatype, shape: tuple[int, ...], name: str, max_input_size: int) -> Array:
-    """Return the tensor that the JSON value `data` holds: nested as it likes, row-major, integers narrowed by truncation.
+    """Return the tensor that the JSON value `data` holds: nested as it likes, row-major, integers truncated to fit.
 
     Raises:
         InvalidArgument: FP16 or BF16, too deep, or too large once expanded.
@@ -114,7 +114,7 @@ def size_of(datatype: Datatype, shape: tuple[int, ...], name: str) -> int | None
     size = count * datatype.size
     if size > 2**63 - 1:
         raise InvalidArgument(
-            f"byte size overflow for input '{name}': element count ({count}) * data type size ({datatype.size}) exceeds "
-            f"maximum allowed size ({2**63 - 1})"
+            f"byte size overflow for input '{name}': element count ({count}) * data type size ({datatype.size}) "
+            f"exceeds maximum allowed size ({2**63 - 1})"
         )
     return size

@@ -8,7 +8,7 @@ class Limits:
     """Bounds of the HTTP side, the same in both lanes."""
 
     max_input_size: int = 64 * 2**20
-    """Bytes of JSON, of a JSON tensor once expanded, of a raw body, of a decompressed body (`--http-max-input-size`)."""
+    """Bytes of JSON, of a JSON tensor once expanded, of a raw or a decompressed body (`--http-max-input-size`)."""
     max_body_size: int = 2 * 2**30
     """Bytes of a whole body, binary tensors included; more is refused at the headers."""
     max_head_size: int = 64 * 2**10

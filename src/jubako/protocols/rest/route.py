@@ -8,12 +8,12 @@ control characters) is no concern here: it is looked up among the models' names 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 from urllib.parse import unquote
 
 
-class Group(Enum):
+class Group(StrEnum):
     """A restricted category, under the name that Triton gives it."""
 
     HEALTH = "health"

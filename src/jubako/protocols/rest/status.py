@@ -1,6 +1,6 @@
 """Where errors become HTTP: one table, one body."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -26,6 +26,22 @@ STATUS: Final[Mapping[type[JubakoError], int]] = {
     Unavailable: 503,
 }
 """Triton's table since 24.01 (http.md section 1)."""
+
+
+class Refused(Exception):
+    """An answer that HTTP gives by itself, where no JubakoError has its status: no such route, no such method.
+
+    Its text is the message on the wire. With `close` the connection ends behind the answer, because the rest of the
+    request is not going to be read.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, headers: Sequence[tuple[bytes, bytes]] = (), close: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.close = close
 
 
 def status_of(error: JubakoError) -> int:

@@ -1,0 +1,285 @@
+"""The second lane: everything under `/v2` as a plain ASGI app, inference among it where the fast lane does not take it.
+
+Answers are Triton's (http.md), but for these, on purpose:
+
+- `/v2/health/ready` is 503 while the server is not ready (Triton: 400), which is what load balancers and Kubernetes
+  read as "not yet". It is so while models load, while the server stops, and with strict readiness while a version is
+  not ready. `/v2/health/live` stays 200 until the process ends.
+- Error bodies always say `application/json`; Triton calls some of them text.
+- A body larger than the limit is 413, one that comes too slowly 408; Triton bounds neither.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from jubako.config.parse import to_json
+from jubako.errors import InvalidArgument, JubakoError, Unavailable, Unsupported
+from jubako.protocols.rest import documents
+from jubako.protocols.rest.bodies import Disconnected, Message, Receive, read_body
+from jubako.protocols.rest.compression import Coding, coding_for_answer, coding_of_request, deflate, inflate
+from jubako.protocols.rest.decode import decode, header_length
+from jubako.protocols.rest.encode import encode
+from jubako.protocols.rest.gate import Gate, Headers
+from jubako.protocols.rest.json_text import dump, parse
+from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.plan import Body, Encoded
+from jubako.protocols.rest.route import Route, Verb, match
+from jubako.protocols.rest.status import Refused, error_body, status_of
+from jubako.request import InferRequest, InferResponse
+from jubako.server import InferenceServer, parse_version
+
+log = logging.getLogger("jubako.rest")
+
+Scope = Mapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Extra = Sequence[tuple[bytes, bytes]]
+
+JSON: Final = b"application/json"
+BINARY: Final = b"application/octet-stream"
+TEXT: Final = b"text/plain"
+PIECE: Final = 1 << 20
+"""A long answer is handed to the socket in pieces, so that a slow reader holds one of them and not all."""
+
+UNBUILT: Final[Mapping[Verb, str]] = {
+    Verb.GENERATE: "generate is not supported",
+    Verb.GENERATE_STREAM: "generate_stream is not supported",
+    Verb.SYSTEM_STATUS: "system shared memory is not supported",
+    Verb.SYSTEM_REGISTER: "Client shared memory is disabled.",
+    Verb.SYSTEM_UNREGISTER: "Client shared memory is disabled.",
+    Verb.CUDA_STATUS: "cuda shared memory is not supported",
+    Verb.CUDA_REGISTER: "Client shared memory is disabled.",
+    Verb.CUDA_UNREGISTER: "Client shared memory is disabled.",
+    Verb.TRACE_SETTING: "the server does not support tracing",
+    Verb.LOGGING: "the server does not support log settings",
+}
+
+
+class RestApp:
+    """`/v2` as an ASGI app, over `server`."""
+
+    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate) -> None:
+        self._server = server
+        self._limits = limits
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Nothing is raised but what ends the task."""
+        if scope["type"] != "http":
+            return
+        call = _Call(self._server, self._limits, scope, receive, send)
+        try:
+            await call.answer(self._route(scope))
+        except Disconnected:
+            return
+        except Refused as refused:
+            await call.refuse(refused.status, str(refused), refused.headers, close=refused.close)
+        except JubakoError as error:
+            await call.refuse(status_of(error), str(error))
+        except Exception as error:
+            log.error(
+                "%s %a broke: %a\n%s",
+                scope["method"],
+                scope["path"],
+                error,
+                "".join(traceback.format_tb(error.__traceback__)),
+            )
+            await call.refuse(500, "unexpected error while answering the request")
+
+    def _route(self, scope: Scope) -> Route:
+        """Return the route, once path, access and method, in this order, are found right."""
+        route = match(_path(scope))
+        if route is None:
+            raise Refused(404, "Not Found")
+        if (refused := self._gate.check(route.group, scope["headers"])) is not None:
+            raise refused
+        if scope["method"] not in route.methods:
+            allowed = ", ".join(sorted(route.methods)).encode()
+            raise Refused(405, "Method Not Allowed", headers=[(b"allow", allowed)])
+        return route
+
+
+def _path(scope: Scope) -> str:
+    """Return the path as it came, still percent-encoded, without what stands before this app."""
+    raw: bytes | None = scope.get("raw_path")
+    path = scope["path"] if raw is None else raw.partition(b"?")[0].decode("utf-8", "replace")
+    return str(path).removeprefix(scope.get("root_path", ""))
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes | None:
+    """Return the first header of that name, as Triton does."""
+    return next((value for name, value in headers if name == wanted), None)
+
+
+class _Call:
+    """One request being answered."""
+
+    def __init__(self, server: InferenceServer, limits: Limits, scope: Scope, receive: Receive, send: Send) -> None:
+        self._server = server
+        self._limits = limits
+        self._headers: Headers = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self._started = False
+
+    async def answer(self, route: Route) -> None:
+        """Do what the route asks and answer it.
+
+        Raises:
+            JubakoError, Refused: the answer is an error.
+            Disconnected: there is nobody to answer.
+        """
+        server = self._server
+        match route.verb:
+            case Verb.INFER:
+                await self._infer(route)
+            case Verb.LIVE:
+                await self._respond(200 if server.live else 503, TEXT, b"")
+            case Verb.READY:
+                await self._respond(200 if server.ready else 503, TEXT, b"")
+            case Verb.MODEL_READY:
+                ready = server.model_ready(route.model, parse_version(route.version))
+                await self._respond(
+                    200 if ready else 400, TEXT, b"" if ready else error_body("Model version not ready")
+                )
+            case Verb.SERVER_METADATA:
+                await self._document(documents.server_metadata(*server.metadata()))
+            case Verb.MODEL_METADATA:
+                metadata = server.model_metadata(route.model, parse_version(route.version))
+                await self._document(documents.model_metadata(metadata))
+            case Verb.MODEL_CONFIG:
+                await self._document(to_json(server.model_config(route.model, parse_version(route.version))))
+            case Verb.STATISTICS:
+                counted = server.statistics(route.model, parse_version(route.version))
+                await self._document(documents.statistics(counted))
+            case Verb.INDEX:
+                await self._document(documents.index(server.index(await self._ready_only())))
+            case Verb.LOAD | Verb.UNLOAD:
+                await self._control(route)
+            case _:
+                raise Unsupported(UNBUILT[route.verb])
+
+    # --- the control plane ----------------------------------------------------------------------------------------
+
+    async def _ready_only(self) -> bool:
+        """Return what an index request asks for; a body that is no object asks for nothing."""
+        document = await self._json()
+        ready = document.get("ready", False) if isinstance(document, dict) else False
+        if not isinstance(ready, bool):
+            raise InvalidArgument("Invalid value for 'ready': expected a boolean")
+        return ready
+
+    async def _control(self, route: Route) -> None:
+        if route.repository:
+            raise Unsupported("'repository_name' specification is not supported")
+        if route.verb is Verb.LOAD:
+            await self._json()
+        raise Unavailable("explicit model load / unload is not allowed if polling is enabled")
+
+    async def _json(self) -> Any:
+        """Return the body's document; None for an empty body."""
+        body = await self._body(self._limits.max_input_size)
+        return parse(body) if body else None
+
+    # --- the data plane -------------------------------------------------------------------------------------------
+
+    async def _infer(self, route: Route) -> None:
+        runner = self._server.runner(route.model, parse_version(route.version))  # 404 before anything is read
+        coding = coding_of_request(_header(self._headers, b"content-encoding"))
+        body = await self._body(self._limits.max_body_size)
+        start_ns = time.monotonic_ns()
+        if coding is not Coding.IDENTITY:
+            body = await inflate(body, self._limits.max_input_size)
+        length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
+        request, plan = decode(body, length, runner, self._limits, start_ns)
+        del body
+        response = await self._outcome(request)
+        if response.error is not None:
+            raise response.error
+        await self._encoded(encode(response, plan))
+
+    async def _outcome(self, request: InferRequest) -> InferResponse:
+        """Submit `request` and return its answer; it is cancelled if the client, or this task, leaves first.
+
+        Raises:
+            Disconnected: the client left.
+        """
+        answer: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+
+        def take(response: InferResponse, final: bool, /) -> None:
+            if final and not answer.done():
+                answer.set_result(response)
+
+        ticket = self._server.submit(request, take)
+        if answer.done():
+            return answer.result()
+        leaving = asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise Disconnected
+            return answer.result()
+        finally:
+            leaving.cancel()
+            if ticket is not None:
+                ticket.cancel()  # nothing, once answered
+
+    async def _left(self) -> None:
+        """Return when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _encoded(self, answer: Encoded) -> None:
+        extra = [(b"inference-header-content-length", b"%d" % len(answer.json))] if answer.binary else []
+        content_type = BINARY if answer.binary else JSON
+        parts = [memoryview(answer.json), *map(_flat, answer.tensors)]
+        coding = coding_for_answer(_header(self._headers, b"accept-encoding"))
+        if coding is not Coding.IDENTITY:
+            extra.append((b"content-encoding", coding.token.encode()))
+            parts = [memoryview(await deflate(parts, coding))]
+        await self._respond(200, content_type, *parts, extra=extra)
+
+    # --- HTTP -----------------------------------------------------------------------------------------------------
+
+    async def _body(self, most: int) -> Body:
+        return await read_body(self._receive, _header(self._headers, b"content-length"), most, self._limits)
+
+    async def _document(self, document: Any) -> None:
+        await self._respond(200, JSON, dump(document))
+
+    async def refuse(self, status: int, message: str, extra: Extra = (), *, close: bool = False) -> None:
+        """Answer with an error, unless an answer has begun."""
+        if not self._started:
+            extra = [*extra, (b"connection", b"close")] if close else extra
+            await self._respond(status, JSON, error_body(message), extra=extra)
+
+    async def _respond(self, status: int, content_type: bytes, *body: bytes | memoryview, extra: Extra = ()) -> None:
+        size = sum(map(len, body))
+        headers = [(b"content-type", content_type), *extra, (b"content-length", b"%d" % size)]
+        self._started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        for piece in _pieces(body, size):
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _flat(tensor: Any) -> memoryview:
+    """Return a tensor's bytes, not copied."""
+    flat: Any = tensor.reshape(-1).view(np.uint8) if isinstance(tensor, np.ndarray) else tensor
+    return memoryview(flat)
+
+
+def _pieces(parts: Sequence[bytes | memoryview], size: int) -> Iterator[bytes]:
+    """Cut an answer into what is sent at once: the whole of a short one."""
+    if size <= PIECE:
+        yield b"".join(parts)
+        return
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), PIECE):
+            yield bytes(view[start : start + PIECE])
