@@ -13,6 +13,7 @@ import pytest
 from store_samples import a_home, a_version, bentoml_store, contents, footprints, leftovers, tags
 
 from jubako.bundle.store import Home, Point, VersionFiles, import_all, import_version
+from jubako.bundle.store.digests import Digests, stamp
 from jubako.bundle.store.naming import tag_name
 from jubako.errors import Unavailable
 
@@ -219,6 +220,21 @@ def test_a_file_that_changes_once_while_it_is_copied_is_imported_as_it_is_then(h
     assert tags(home) == [stored.tag]
 
 
+def test_a_digest_that_is_remembered_wrongly_is_noticed_by_the_copy(
+    home: Home, repository: Path, tmp_path: Path
+) -> None:
+    found = a_version(repository)
+    digests = Digests(in_a_minute)
+    digests.trust(repository / "digits/1/model.onnx", stamp(repository / "digits/1/model.onnx"), "0" * 64)
+    home.digests.parent.mkdir()
+    digests.save(home.digests)
+
+    stored = import_version(found, home)
+
+    assert stored.tag == import_version(found, a_home(tmp_path / "without a memory")).tag
+    assert tags(home) == [stored.tag]
+
+
 @pytest.mark.parametrize("moment", [Point.FILE_BEGUN, Point.FILE_COPIED])
 def test_a_model_that_is_still_being_copied_is_broken_and_the_others_go_on(
     home: Home, repository: Path, moment: Point
@@ -323,8 +339,6 @@ def test_damage_behind_the_back_of_every_stat_is_found_when_asked_for(home: Home
 
 def remember_as_whole(home: Home, weights: Path) -> None:
     """Make the digest cache believe that the file is what it was: what a rotten sector looks like from above."""
-    from jubako.bundle.store.digests import Digests, stamp
-
     digests = Digests(in_a_minute)
     digests.read(home.digests)
     source = weights.parent / "good"
