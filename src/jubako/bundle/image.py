@@ -22,10 +22,10 @@ NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 def requirements_for(backends: Collection[str], declared: Sequence[str]) -> list[str]:
     """Return the requirements of `declared` that a Bento with models of `backends` needs.
 
-    Extras are for development. A Bento without models keeps every backend.
+    Extras are for development, and BentoML adds itself. A Bento without models keeps every backend.
     """
     wanted = set(backends) or set(PACKAGES)
-    unused = frozenset[str]().union(*(names for backend, names in PACKAGES.items() if backend not in wanted))
+    unused = frozenset({"bentoml"}).union(*(names for backend, names in PACKAGES.items() if backend not in wanted))
     return [line for line in declared if not _extra(line) and _name(line) not in unused]
 
 

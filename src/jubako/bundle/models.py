@@ -109,8 +109,11 @@ def _from_repositories(repositories: Sequence[str]) -> Found:
         for model in found.models
         for version in model.versions
     )
+    broken = (*found.broken, *snapshot.broken)
+    for left_out in broken:
+        log.warning("model '%s' is left out: %s", left_out.model, left_out.reason)
     return Found(
-        Snapshot(snapshot.versions, (*found.broken, *snapshot.broken)),
+        Snapshot(snapshot.versions, broken),
         Origin.REPOSITORY,
         frozenset(model.backend for model in found.models if model.backend),
     )

@@ -1,0 +1,148 @@
+"""The service's arguments: where a value comes from, and what is said about a wrong one."""
+
+import json
+
+import pytest
+
+from jubako.bundle.arguments import Arguments, parse_backend_config, settle
+from jubako.bundle.options import OPTIONS, Fate
+from jubako.bundle.translate import backend_options_of, server_options_of
+from jubako.errors import InvalidArgument
+
+
+def command_line(**options: object) -> dict[str, str]:
+    return {"JUBAKO_COMMAND_LINE": json.dumps(options)}
+
+
+def test_without_a_word_every_value_is_the_default() -> None:
+    settled = settle({}, {"PATH": "/bin"})
+
+    assert settled.arguments == Arguments()
+    assert set(settled.sources.values()) == {"default"}
+    assert settled.warnings == ()
+
+
+def test_the_environment_stands_above_the_arguments_and_the_command_line_above_both() -> None:
+    given = {"id": "from --arg", "exit_timeout_secs": "1", "log_verbose": "1"}
+    environ = {"JUBAKO_ID": "from the environment", "JUBAKO_EXIT_TIMEOUT_SECS": "2"} | command_line(id="typed")
+
+    settled = settle(given, environ)
+
+    assert settled.arguments.id == "typed"
+    assert settled.arguments.exit_timeout_secs == 2
+    assert settled.arguments.log_verbose == 1
+    assert [settled.sources[name] for name in ("id", "exit_timeout_secs", "log_verbose")] == [
+        "command line",
+        "environment",
+        "argument",
+    ]
+
+
+def test_the_start_log_names_each_value_that_was_set_with_its_source_and_the_rest_as_defaults() -> None:
+    *set_, defaults = settle({"id": "mine"}, {"JUBAKO_STRICT_READINESS": "false"}).lines()
+
+    assert set_ == ['id="mine" (argument)', "strict_readiness=false (environment)"]
+    assert "exit_timeout_secs=30" in defaults
+    assert defaults.endswith("(default)")
+
+
+@pytest.mark.parametrize("written", ['["/a", "/b"]', "/a,/b", " /a , /b ", ["/a", "/b"]])
+def test_a_repeatable_argument_takes_a_json_list_a_comma_list_or_a_list(written: object) -> None:
+    assert settle({"model_repository": written}, {}).arguments.model_repository == ("/a", "/b")
+
+
+def test_a_json_list_keeps_a_comma_in_a_path() -> None:
+    assert settle({"model_repository": '["/a,b"]'}, {}).arguments.model_repository == ("/a,b",)
+
+
+def test_the_old_name_and_hyphens_are_understood() -> None:
+    settled = settle({"model-store": "/a", "exit-timeout-secs": "5"}, {})
+
+    assert settled.arguments.model_repository == ("/a",)
+    assert settled.arguments.exit_timeout_secs == 5
+
+
+@pytest.mark.parametrize(("given", "shown"), [("true", True), ("on", True), ("1", True), ("off", False), ("0", False)])
+def test_booleans_are_written_as_triton_writes_them(given: str, shown: bool) -> None:
+    assert settle({"strict_readiness": given}, {}).arguments.strict_readiness is shown
+
+
+@pytest.mark.parametrize(
+    ("given", "completes"),
+    [({}, True), ({"disable_auto_complete_config": True}, False), ({"strict_model_config": "true"}, False)],
+)
+def test_either_of_two_options_turns_auto_complete_off(given: dict[str, object], completes: bool) -> None:
+    assert settle(given, {}).arguments.auto_complete is completes
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "message"),
+    [
+        ({"modle_repository": "/a"}, {}, "--arg modle_repository: there is no such argument"),
+        ({}, {"JUBAKO_MODLE": "/a"}, "environment variable JUBAKO_MODLE: there is no such argument"),
+        ({}, command_line(modle="/a"), "--modle: there is no such argument"),
+        ({"http_max_input_size": "0"}, {}, "http_max_input_size=0 (argument): Input should be greater than 0"),
+        ({}, {"JUBAKO_EXIT_TIMEOUT_SECS": "soon"}, "exit_timeout_secs=soon (environment): Input should be a valid int"),
+        ({"model_control_mode": "poll"}, {}, "model_control_mode=poll (argument): not built yet"),
+        ({"model_control_mode": "explicit"}, {}, "model_control_mode=explicit (argument): not built yet"),
+        ({"model_control_mode": "sometimes"}, {}, "invalid argument for --model-control-mode"),
+        ({"topology": "services"}, {}, "topology=services (argument): not built yet; only 'embedded' is"),
+        ({"workers": "2"}, {}, "workers=2 (argument): not built yet"),
+        ({"load_model": "a"}, {}, "--arg load_model is refused"),
+        ({"http_restricted_api": "health:k=v"}, {}, "--arg http_restricted_api is refused: access rules are not built"),
+        ({"backend_config": "onnxruntime"}, {}, "--backend-config option format is"),
+        ({}, {"JUBAKO_COMMAND_LINE": "[]"}, "environment variable JUBAKO_COMMAND_LINE: is not a JSON object"),
+    ],
+)
+def test_what_is_wrong_is_named_with_who_set_it(
+    given: dict[str, object], environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        settle(given, environ)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_option_that_is_not_built_is_ignored_with_its_name_in_a_warning() -> None:
+    settled = settle({"grpc_port": "8001"}, {"JUBAKO_METRICS_PORT": "8002"} | command_line(rate_limit="off"))
+
+    assert settled.arguments == Arguments()
+    assert [warning.partition(" is ignored")[0] for warning in settled.warnings] == [
+        "--arg grpc_port",
+        "environment variable JUBAKO_METRICS_PORT",
+        "--rate-limit",
+    ]
+
+
+def test_variables_of_the_servers_own_processes_are_no_arguments() -> None:
+    assert settle({}, {"JUBAKO_INTERNAL_SNAPSHOT": "/x"}).arguments == Arguments()
+
+
+def test_every_option_that_becomes_an_argument_is_one() -> None:
+    named = {option.argument for option in OPTIONS.values() if option.fate is Fate.ARGUMENT}
+
+    assert named <= set(Arguments.model_fields)
+
+
+def test_backend_settings_for_all_lie_under_those_of_one() -> None:
+    arguments = settle(
+        {"backend_config": '["default-max-batch-size=8", "onnxruntime,default-max-batch-size=2", "pytorch,a=b"]'}, {}
+    ).arguments
+
+    options = backend_options_of(arguments)
+
+    assert options["onnxruntime"].default_max_batch_size == 2
+    assert options["pytorch"].default_max_batch_size == 8
+    assert options["pytorch"].settings == {"default-max-batch-size": "8", "a": "b"}
+
+
+def test_a_backend_setting_may_hold_an_equals_sign() -> None:
+    assert parse_backend_config("python,shm=a=b") == ("python", "shm", "a=b")
+
+
+def test_a_batch_size_that_is_no_number_is_refused() -> None:
+    arguments = settle({"backend_config": "default-max-batch-size=many"}, {}).arguments
+
+    with pytest.raises(InvalidArgument, match="is not a number: many"):
+        server_options_of(arguments, [])
