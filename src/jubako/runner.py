@@ -143,7 +143,7 @@ class Runner:
                 pending.reply(self._response(pending, share), True)
 
     def _count(self, execution: Execution, batch: Sequence[Pending], now_ns: int) -> None:
-        rows = sum(execution.rows)
+        rows = sum(pending.rows for pending in batch)
         input_ns = execution.input_end_ns - execution.start_ns
         infer_ns = execution.infer_end_ns - execution.input_end_ns
         output_ns = execution.stop_ns - execution.infer_end_ns

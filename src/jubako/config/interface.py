@@ -45,7 +45,7 @@ class Admission:
     """What a scheduler needs to know of a request that passed the check."""
 
     rows: int
-    """The request's batch size; 1 where the model has no batch dimension."""
+    """The request's batch size, which may be 0; 1 where the model has no batch dimension."""
     key: Hashable
     """Requests may share a batch when their keys are equal: shapes of variable inputs, and which optional ones came."""
     outputs: tuple[int, ...] | None
@@ -83,7 +83,7 @@ class Interface:
             self._check_tensor(spec)
         for spec, size in zip(signature.inputs, signature.byte_sizes, strict=False):
             self._check_size(spec, size)
-        return Admission(max(1, rows), self._key(signature), self._positions(signature))
+        return Admission(rows, self._key(signature), self._positions(signature))
 
     def _check_outputs(self, signature: Signature) -> None:
         for name in signature.outputs:

@@ -33,7 +33,7 @@ class Pending:
         self.request = request
         self.reply = reply
         self.admission = admission
-        self.rows = admission.rows
+        self.rows = max(1, admission.rows)  # an empty request takes a place in a batch too
         self.key: Hashable = admission.key
         self.queued_ns = 0
         self.cancelled = False
@@ -152,7 +152,7 @@ class Batcher:
                 pending.state = Pending.RUNNING
             execution = Execution(
                 [pending.request for pending in batch],
-                [pending.rows for pending in batch],
+                [pending.admission.rows for pending in batch],
                 self._outputs,
                 self._batched,
             )
