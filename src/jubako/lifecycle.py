@@ -68,6 +68,9 @@ class Lifecycle:
         if not self.knows(name):
             return NotFound(f"{asked} is not found")
         if version == LATEST:
+            # Triton opens its ports after the first load, so it has no word for this: 503, so that clients try again.
+            if any(r.name == name and r.state is State.LOADING for r in self._records.values()):
+                return Unavailable(f"{asked} is not at ready state")
             return NotFound(f"{asked} has no available versions")
         if (name, version) not in self._records:
             return NotFound(f"{asked} version {version} is not found")
