@@ -1,6 +1,7 @@
 """config.pbtxt and its JSON twin: text to `ModelConfig`, and `ModelConfig` to the JSON that the config route shows."""
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -117,7 +118,7 @@ def _value_json(value: Any, field: FieldDescriptor) -> Any:
     if field.enum_type is not None:
         return _enum_json(value, field.enum_type)
     if field.cpp_type == FieldDescriptor.CPPTYPE_FLOAT:
-        return shortest_float(value)
+        return _float_json(value)
     return value
 
 
@@ -126,10 +127,18 @@ def _enum_json(number: int, enum: EnumDescriptor) -> str | int:
     return known.name if known is not None else number
 
 
-def shortest_float(value: float) -> float:
-    """Return the float with the fewest digits that is `value` in 32 bits: 0.1, not 0.10000000149011612."""
-    for digits in range(6, 10):
-        short = float(f"{value:.{digits}g}")
-        if struct.pack("f", short) == struct.pack("f", value):
-            return short
-    return value
+def _float_json(value: float) -> float | int | str:
+    """Write a 32-bit float with the fewest digits that give it back: 0.1, not 0.10000000149011612; 1, not 1.0."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value.is_integer() and abs(value) < 2**24:
+        return int(value)
+    candidates = (float(f"{value:.{digits}g}") for digits in range(6, 10))
+    return next((short for short in candidates if _fits_32_bits(short, value)), value)
+
+
+def _fits_32_bits(short: float, value: float) -> bool:
+    try:
+        return struct.pack("f", short) == struct.pack("f", value)
+    except OverflowError:  # rounded up past the largest float
+        return False

@@ -48,8 +48,8 @@ def prepare(
     if complete is None:
         validate_tensors(inferred)
     check_name(inferred, model)
-    review(inferred)
-    completed = inferred if complete is None else normalise(complete(inferred), gpus)
+    # An ensemble has no backend to complete it.
+    completed = normalise(complete(inferred), gpus) if complete is not None and inferred.backend else inferred
     validate(completed)
     return Prepared(completed, tuple(review(completed)))
 
