@@ -115,13 +115,13 @@ def doubling(_: int) -> bytes:
 
 
 def sum_with_optional_third(_: int) -> bytes:
-    shape = ("batch", 4)
+    shape = (4,)
     names = ("INPUT0", "INPUT1", "BIAS")
     return graph(
         [("Add", ["INPUT0", "INPUT1"], ["sum"]), ("Add", ["sum", "BIAS"], ["OUTPUT0"])],
         [(name, FP32, shape) for name in names],
         [("OUTPUT0", FP32, shape)],
-        {"BIAS": np.zeros((1, 4), np.float32)},
+        {"BIAS": np.zeros(4, np.float32)},
     )
 
 
@@ -190,7 +190,7 @@ MODELS: Final = (
     Model("line", one_to_one("STRING", "[ 1 ]"), identity(STRING, (1,))),
     Model(
         "optional",
-        "max_batch_size: 8\n"
+        "max_batch_size: 0\n"
         + tensors(
             "input",
             ("INPUT0", "FP32", "[ 4 ]"),

@@ -1,0 +1,67 @@
+"""Jubako's REST side in this process, over each of its lanes, and what it answers to all the cases."""
+
+import asyncio
+import socket
+
+import pytest
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from jubako.protocols.rest.app import RestApp
+from jubako.protocols.rest.gate import allow_all
+from jubako.protocols.rest.lane import protocol_class
+from jubako.protocols.rest.limits import Limits
+from jubako.repository import Snapshot, StoredVersion, scan
+from jubako.server import InferenceServer
+from jubako.storage import LocalStorage
+
+from .models import write_repository
+from .record import Answer, record
+
+FAST_LANE = "fast lane"
+ASGI = "ASGI"
+
+
+@pytest.fixture(scope="session")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The models, straight from their repository: the store has no part in what is answered."""
+    root = tmp_path_factory.mktemp("conformance") / "repository"
+    write_repository(root)
+    found = scan([LocalStorage(root)])
+    versions = [
+        StoredVersion(model.name, version, model.repository, "", "", root / model.name)
+        for model in found.models
+        for version in model.versions
+    ]
+    return Snapshot(versions, found.broken)
+
+
+@pytest.fixture(scope="session", params=[FAST_LANE, ASGI])
+def answers(request: pytest.FixtureRequest, snapshot: Snapshot) -> dict[str, Answer]:
+    """What Jubako answers to every case, asked in order over one lane."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(answers_over(request.param, snapshot))
+
+
+async def answers_over(lane: str, snapshot: Snapshot) -> dict[str, Answer]:
+    """Serve `snapshot` in this loop while a thread asks."""
+    limits = Limits()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        async with InferenceServer() as server:
+            await server.load(snapshot)
+            front = uvicorn.Server(
+                uvicorn.Config(
+                    RestApp(server, limits, allow_all),
+                    http=protocol_class(server, limits, allow_all) if lane == FAST_LANE else HttpToolsProtocol,
+                    lifespan="off",
+                    log_level="warning",
+                )
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(front.serve(sockets=[listener]))
+                try:
+                    return await asyncio.to_thread(record, f"http://{host}:{port}")
+                finally:
+                    front.should_exit = True
