@@ -29,7 +29,7 @@ def sample(datatype: Datatype, shape: tuple[int, ...]) -> Array:
         return array.reshape(shape)
     array = np.arange(count)
     if datatype is Datatype.BOOL:
-        return (array % 3 == 0).reshape(shape)
+        return np.equal(array % 3, 0).reshape(shape)
     if datatype is Datatype.BF16:
         bits = (array * 1.5 - 2).astype(np.float32).view(np.uint32) >> 16
         return bits.astype(datatype.dtype).reshape(shape)
@@ -52,7 +52,7 @@ def read_only(array: Array) -> Array:
 
 
 class BackendContract:
-    """The tests. `identity` gives X back as Y; `add` gives the sum of A and B as SUM, and fails if their shapes differ."""
+    """The tests. `identity` gives X back as Y; `add` gives A plus B as SUM, and fails if their shapes differ."""
 
     @abstractmethod
     def backend(self) -> Backend:

@@ -58,6 +58,7 @@ class TorchInstance(Instance):
     ) -> None:
         batched = config.max_batch_size > 0
         self._forward: Forward | None = forward
+        self._module = module  # instances that share weights find it by a weak reference
         self._device = None if device == "cpu" else device
         self._settings = settings
         self._copies = writes_to_tensors(module)
@@ -85,7 +86,7 @@ class TorchInstance(Instance):
 
     def close(self) -> None:
         """Free the module, and with it the model's memory."""
-        self._forward = None
+        self._forward = self._module = None
 
     def _mode(self) -> AbstractContextManager[Any]:
         gradients: Callable[[], AbstractContextManager[Any]] = (
