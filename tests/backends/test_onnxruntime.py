@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -220,9 +218,3 @@ def test_a_broken_file_names_onnx_runtimes_reason(tmp_path: Path) -> None:
         backend().load(config(SIMPLE), made, CPU)
 
     assert str(tmp_path) not in str(failure.value)
-
-
-def test_the_backend_does_not_import_torch() -> None:
-    code = "import sys, jubako.backends.onnxruntime; sys.exit('torch' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
