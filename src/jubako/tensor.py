@@ -81,6 +81,10 @@ def element_count(shape: Sequence[int], name: str) -> int:
     return count
 
 
+CUT_STRING: Final = "incomplete string data"
+"""How the one message begins that Triton gives without the request's id."""
+
+
 def encode_bytes(array: Array) -> bytes:
     """Serialise a BYTES tensor: each element as its little-endian uint32 length and then its bytes, row-major."""
     parts: list[bytes] = []
@@ -116,8 +120,8 @@ def decode_bytes(buffer: bytes | memoryview, shape: Sequence[int], name: str, mo
         position += 4
         if end - position < length:
             raise InvalidArgument(
-                f"incomplete string data {where}, expecting string of length {length} but only {end - position} "
-                "bytes available. Please make sure the string data is in one buffer."
+                f"{CUT_STRING} for inference input '{name}', expecting string of length {length} but only "
+                f"{end - position} bytes available"
             )
         elements.append(bytes(view[position : position + length]))
         position += length

@@ -10,19 +10,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from jubako.errors import InvalidArgument, Unsupported
-from jubako.protocols.rest.fields import member, required, shape_of, unsigned
-from jubako.protocols.rest.json_tensor import decode_list, size_of
+from jubako.errors import Internal, InvalidArgument, NotFound
+from jubako.protocols.rest.fields import member, object_or_nothing, required, shape_of, unsigned
+from jubako.protocols.rest.json_tensor import TOO_DEEP, WrongStringCount, decode_list, size_of
 from jubako.protocols.rest.json_text import parse
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import BinaryTensor, Body, OutputPlan, Plan, ReplyPlan
 from jubako.request import InferRequest, ParameterValue, Signature, TensorSpec
 from jubako.runner import Runner
-from jubako.tensor import BY_NAME, Array, Datatype, decode_bytes
+from jubako.tensor import BY_NAME, CUT_STRING, MAX_ELEMENTS, Array, Datatype, decode_bytes, shape_text
 
 REMEMBERED_PLANS: Final = 256
 REMEMBERED_HEADER_SIZE: Final = 8192
 ID_HEAD: Final = b'{"id":"'
+MAX_DIMENSIONS: Final = 32
+"""What every numpy can do."""
 
 
 def header_length(value: bytes | None, body_size: int) -> int:
@@ -72,7 +74,9 @@ def decode(body: Body, length: int, runner: Runner, limits: Limits, start_ns: in
     plan = runner.memo.get(key)
     if isinstance(plan, Plan) and len(body) - length == plan.total:
         arrays = [
-            _view(body, length, tensor) if tensor.datatype.size else _strings(body, length, tensor, runner.name)
+            _view(body, length, tensor)
+            if tensor.datatype.size
+            else _strings(body, length, tensor, runner.name, request_id)
             for tensor in plan.tensors
         ]
         return (
@@ -118,12 +122,22 @@ def _decode_raw(body: Body, runner: Runner, limits: Limits, start_ns: int) -> tu
         array[...] = bytes(body)
     else:
         shape = (*batch, *_raw_shape(spec.name, spec.dims, len(body) // spec.datatype.dtype.itemsize))
-        array = _view_or_nothing(body, 0, BinaryTensor(spec.name, shape, spec.datatype, 0, len(body)))
+        array = _raw_view(body, BinaryTensor(spec.name, shape, spec.datatype, 0, len(body)), runner.name)
     signature = Signature((TensorSpec(spec.name, spec.datatype, shape),), byte_sizes=(len(body),))
     return (
         InferRequest(runner.name, runner.version, signature, [array], "", start_ns),
         ReplyPlan(default=OutputPlan(binary=True), plain=True),
     )
+
+
+def _raw_view(body: Body, tensor: BinaryTensor, model: str) -> Array:
+    expected = size_of(tensor.datatype, tensor.shape, tensor.name)
+    if tensor.size != expected:
+        raise InvalidArgument(
+            f"[request id: <id_unknown>] input byte size mismatch for input 'raw_input' for model '{model}'. Expected "
+            f"{expected}, got {tensor.size}"
+        )
+    return _view(body, 0, tensor)
 
 
 def _raw_shape(name: str, dims: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -133,16 +147,25 @@ def _raw_shape(name: str, dims: tuple[int, ...], count: int) -> tuple[int, ...]:
             "than one variable-sized dimension"
         )
     fixed = math.prod(size for size in dims if size != -1)
-    return tuple(count // fixed if size == -1 else size for size in dims)
+    return tuple(count // max(1, fixed) if size == -1 else size for size in dims)
 
 
 def _view(body: Body, start: int, tensor: BinaryTensor) -> Array:
     return np.ndarray(tensor.shape, tensor.datatype.dtype, body, start + tensor.offset)
 
 
-def _strings(body: Body, start: int, tensor: BinaryTensor, model: str) -> Array:
+def _strings(body: Body, start: int, tensor: BinaryTensor, model: str, request_id: str) -> Array:
     begin = start + tensor.offset
-    return decode_bytes(memoryview(body)[begin : begin + tensor.size], tensor.shape, tensor.name, model)
+    try:
+        return decode_bytes(memoryview(body)[begin : begin + tensor.size], tensor.shape, tensor.name, model)
+    except InvalidArgument as error:
+        if str(error).startswith(CUT_STRING):
+            raise
+        raise InvalidArgument(f"{_prefix(request_id)}{error}") from error
+
+
+def _prefix(request_id: str) -> str:
+    return f"[request id: {request_id or '<id_unknown>'}] "
 
 
 def _view_or_nothing(body: Body, start: int, tensor: BinaryTensor) -> Array:
@@ -162,6 +185,8 @@ class _Reading:
         self.runner = runner
         self.limits = limits
         self.position = len(header)
+        self.id = ""
+        self.names: set[str] = set()
         self.specs: list[TensorSpec] = []
         self.sizes: list[int | None] = []
         self.arrays: list[Array] = []
@@ -173,22 +198,40 @@ class _Reading:
                 f"request JSON size of {len(self.header)} bytes exceeds the maximum allowed input size of "
                 f"{self.limits.max_input_size} bytes. Use --http-max-input-size to increase the limit."
             )
-        document = parse(self.header)
-        request_id = member(document, "id", str, "") if isinstance(document, dict) else ""
+        document = self._document()
+        self.id = member(document, "id", str, "")
         fields, default = _parameters(document)
-        for tensor in self._entries(required(document, "inputs", list, "inputs")):
+        for tensor in self._entries(required(document, "inputs", list)):
             self._input(tensor)
         if self.position != len(self.body):
             raise InvalidArgument(f"unexpected additional input data for model '{self.runner.name}'")
         outputs = self._outputs(document, default)
         plain = default.binary if not outputs else all(o.binary and not o.classification for o in outputs.values())
         reply = ReplyPlan(outputs, default, plain)
-        reusable = len(self.tensors) == len(self.specs) and len(self.header) <= REMEMBERED_HEADER_SIZE
+        reusable = self._reusable()
         signature = Signature(tuple(self.specs), tuple(outputs), tuple(self.sizes), reusable=reusable, **fields)
         if reusable:
             self._remember(Plan(signature, reply, self.tensors, len(self.body) - len(self.header)))
-        request = InferRequest(self.runner.name, self.runner.version, signature, self.arrays, request_id, start_ns)
+        request = InferRequest(self.runner.name, self.runner.version, signature, self.arrays, self.id, start_ns)
         return request, reply
+
+    def _document(self) -> Any:
+        try:
+            return parse(self.header)
+        except InvalidArgument as error:  # nested deeper than any document but one with an absurd tensor
+            raise InvalidArgument(f"Unable to parse 'data': {TOO_DEEP}") from error
+
+    def _reusable(self) -> bool:
+        """Whether the header says all there is, and says it again under another id.
+
+        It must not name an id that was not cut off, at its end perhaps, or twice, or spelled with escapes.
+        """
+        return (
+            len(self.tensors) == len(self.specs)
+            and len(self.header) <= REMEMBERED_HEADER_SIZE
+            and b'"id"' not in self.key
+            and b"\\u" not in self.key
+        )
 
     def _remember(self, plan: Plan) -> None:
         memo = self.runner.memo
@@ -204,21 +247,31 @@ class _Reading:
         return tensors
 
     def _input(self, tensor: Any) -> None:
-        name = required(tensor, "name", str, "name")
-        shape = shape_of(required(tensor, "shape", list, "shape"))
-        datatype = _datatype(required(tensor, "datatype", str, "datatype"), name)
-        parameters = member(tensor, "parameters", dict, {})
-        if any(spec.name == name for spec in self.specs):
-            raise InvalidArgument(f"[request id: <id_unknown>] input '{name}' already exists in request")
+        if not isinstance(tensor, dict):
+            tensor = {}
+        parameters = object_or_nothing(tensor, "parameters")
         _one_source(tensor, parameters)
+        name = required(tensor, "name", str)
+        shape = shape_of(required(tensor, "shape", list))
+        datatype = _datatype(required(tensor, "datatype", str), name)
+        _check_shape(shape, name)
+        if name in self.names:
+            raise InvalidArgument(f"{_prefix(self.id)}input '{name}' already exists in request")
+        self.names.add(name)
         if "shared_memory_region" in parameters:
-            raise Unsupported("Client shared memory is disabled.")
+            raise _no_region(parameters)
         if "data" in tensor:
-            self.arrays.append(decode_list(tensor["data"], datatype, shape, name, self.limits.max_input_size))
+            self.arrays.append(self._list(tensor["data"], datatype, shape, name))
             self.sizes.append(None)
         else:
             self._binary(name, datatype, shape, unsigned(parameters, "binary_data_size"))
         self.specs.append(TensorSpec(name, datatype, shape))
+
+    def _list(self, data: Any, datatype: Datatype, shape: tuple[int, ...], name: str) -> Array:
+        try:
+            return decode_list(data, datatype, shape, name, self.runner.name, self.limits.max_input_size)
+        except WrongStringCount as error:
+            raise InvalidArgument(f"{_prefix(self.id)}{error}") from error
 
     def _binary(self, name: str, datatype: Datatype, shape: tuple[int, ...], size: int) -> None:
         missing = self.position + size - len(self.body)
@@ -230,7 +283,7 @@ class _Reading:
         size_of(datatype, shape, name)  # refuses what overflows
         tensor = BinaryTensor(name, shape, datatype, self.position - len(self.header), size)
         if datatype.size is None:
-            self.arrays.append(_strings(self.body, len(self.header), tensor, self.runner.name))
+            self.arrays.append(_strings(self.body, len(self.header), tensor, self.runner.name, self.id))
         else:
             self.arrays.append(_view_or_nothing(self.body, len(self.header), tensor))
         self.sizes.append(size)
@@ -240,11 +293,10 @@ class _Reading:
     def _outputs(self, document: Any, default: OutputPlan) -> dict[str, OutputPlan]:
         plans: dict[str, OutputPlan] = {}
         for output in self._entries(member(document, "outputs", list, [])):
-            name = required(output, "name", str, "name")
+            name = required(output, "name", str)
             if name in plans:
-                raise InvalidArgument(f"[request id: <id_unknown>] output '{name}' already exists in request")
-            parameters = member(output, "parameters", dict, {})
-            plans[name] = _output_plan(parameters)
+                raise InvalidArgument(f"{_prefix(self.id)}output '{name}' already exists in request")
+            plans[name] = _output_plan(object_or_nothing(output, "parameters"))
         return plans
 
 
@@ -270,28 +322,52 @@ def _one_source(tensor: dict[str, Any], parameters: dict[str, Any]) -> None:
         )
 
 
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Refuse what no array can have, whatever the model says.
+
+    Raises:
+        InvalidArgument: too many dimensions, or no elements but dimensions past all measure.
+    """
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidArgument(
+            f"invalid shape for input '{name}': {len(shape)} dimensions exceed the maximum of {MAX_DIMENSIONS}"
+        )
+    if 0 in shape and math.prod(size for size in shape if size) > MAX_ELEMENTS // 8:
+        raise InvalidArgument(
+            f"invalid shape for input '{name}': shape {shape_text(shape)} contains one or more invalid dimensions"
+        )
+
+
+def _no_region(parameters: dict[str, Any]) -> NotFound:
+    """Return the refusal of a shared memory region: none can be registered."""
+    return NotFound(f"Unable to find shared memory region: '{required(parameters, 'shared_memory_region', str)}'")
+
+
 def _output_plan(parameters: dict[str, Any]) -> OutputPlan:
-    count = unsigned(parameters, "classification", 0)
+    count = unsigned(parameters, "classification", 0, doing="set")
     binary = member(parameters, "binary_data", bool, False)
     if "shared_memory_region" in parameters:
         if count:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'classification'")
         if binary:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'binary_data'")
-        raise Unsupported("Client shared memory is disabled.")
+        raise _no_region(parameters)
     return OutputPlan(binary, count)
 
 
 def _parameters(document: Any) -> tuple[dict[str, Any], OutputPlan]:
     """Return the fields of a `Signature` that the request's parameters set, and how outputs not named are written."""
-    given = member(document, "parameters", dict, {})
+    given = document.get("parameters", {}) if isinstance(document, dict) else {}
+    if not isinstance(given, dict):
+        raise Internal("failed to get request params.: attempt to get members for non-object")
     if not given:
         return {}, OutputPlan()
     custom: dict[str, ParameterValue] = {}
     fields: dict[str, Any] = {"parameters": custom}
     for key, value in given.items():
         if key == "sequence_id":
-            fields["sequence_id"] = value if isinstance(value, str) else unsigned(given, key)
+            is_number = type(value) is int and 0 <= value < 2**64
+            fields["sequence_id"] = value if is_number else member(given, key, str)
         elif key in ("sequence_start", "sequence_end"):
             fields[key] = member(given, key, bool)
         elif key == "priority":

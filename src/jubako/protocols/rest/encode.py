@@ -86,8 +86,7 @@ def _binary(array: Array, spec: TensorSpec) -> Buffer:
 def _json(array: Array, spec: TensorSpec) -> bytes:
     if spec.datatype in (Datatype.FP16, Datatype.BF16):
         raise InvalidArgument(
-            f"sending {spec.datatype.name} data via JSON is not supported. Please use the binary data format for "
-            f"output {spec.name}"
+            f"sending {spec.datatype.name} data via JSON is not supported. Please use the binary data format for output"
         )
     if spec.datatype is Datatype.BYTES:
         return dump([_text(element, spec.name) for element in array.ravel()])

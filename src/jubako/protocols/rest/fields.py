@@ -17,14 +17,14 @@ _WORDS = {
 }
 
 
-def required(document: Any, key: str, kind: type[T], name: str) -> T:
+def required(document: Any, key: str, kind: type[T]) -> T:
     """Return a member that must be there.
 
     Raises:
         Internal: `document` is no object, has no `key`, or has it with another type.
     """
     if not isinstance(document, dict) or key not in document:
-        raise Internal(f"Unable to parse '{name}': attempt to access non-existing object member '{key}'")
+        raise Internal(f"Unable to parse '{key}': attempt to access non-existing object member '{key}'")
     return _typed(document[key], key, kind)
 
 
@@ -46,8 +46,14 @@ def _typed(value: Any, key: str, kind: type[T]) -> T:
     return value
 
 
-def unsigned(document: dict[str, Any], key: str, default: int | None = None) -> int:
-    """Return a member that is an unsigned 64-bit integer.
+def object_or_nothing(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a member that is an object; an empty one for anything else, which Triton does not look into either."""
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def unsigned(document: dict[str, Any], key: str, default: int | None = None, *, doing: str = "parse") -> int:
+    """Return a member that is an unsigned 64-bit integer; `doing` is Triton's verb for what failed.
 
     Raises:
         Internal: it is something else.
@@ -56,7 +62,7 @@ def unsigned(document: dict[str, Any], key: str, default: int | None = None) -> 
         return default
     value = document[key]
     if type(value) is not int or not 0 <= value < 2**64:
-        raise Internal(f"Unable to parse '{key}': attempt to access JSON non-unsigned-integer as unsigned-integer")
+        raise Internal(f"Unable to {doing} '{key}': attempt to access JSON non-unsigned-integer as unsigned-integer")
     return value
 
 

@@ -8,6 +8,8 @@ from jubako.errors import Internal, InvalidArgument
 from jubako.tensor import Array, Datatype, element_count
 
 MAX_DEPTH: Final = 100
+"""Triton refuses a tensor in this many lists, one in another."""
+TOO_DEEP: Final = f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})"
 
 _INTEGER = frozenset((int,))
 _NUMBER = frozenset((int, float))
@@ -19,28 +21,35 @@ _ACCEPTED: Final = {
     "u": (_INTEGER, "non-unsigned-integer as unsigned-integer"),
     "i": (_INTEGER, "non-signed-integer as signed-integer"),
     "f": (_NUMBER, "non-number as double"),
-    "O": (_STRING, "non-string as string"),
 }
 """By dtype kind: the JSON types that pass, and Triton's words for the others."""
 
 
-def decode_list(data: Any, datatype: Datatype, shape: tuple[int, ...], name: str, max_input_size: int) -> Array:
+class WrongStringCount(InvalidArgument):
+    """Not as many strings as the shape has elements; Triton names the request that this happens to."""
+
+
+def decode_list(
+    data: Any, datatype: Datatype, shape: tuple[int, ...], name: str, model: str, max_input_size: int
+) -> Array:
     """Return the tensor that the JSON value `data` holds: nested as it likes, row-major, integers truncated to fit.
 
     Raises:
-        InvalidArgument: FP16 or BF16, too deep, or too large once expanded.
+        InvalidArgument: FP16 or BF16, too deep, or too large once expanded; `WrongStringCount`.
         Internal: an element of another type, or a count that is not the shape's (Triton answers 500).
     """
+    expected = element_count(shape, name)
+    _check_size(expected, datatype, name, max_input_size)
+    if not expected:
+        return np.empty(shape, datatype.dtype)
     if datatype in (Datatype.FP16, Datatype.BF16):
         raise InvalidArgument(
             f"receiving {datatype.name} data via JSON is not supported. Please use the binary data format for input "
             f"{name}"
         )
-    expected = element_count(shape, name)
-    _check_size(expected, datatype, name, max_input_size)
-    if not expected:
-        return np.empty(shape, datatype.dtype)
-    flat = _flatten(data)
+    if datatype is Datatype.BYTES:
+        return _strings(data, expected, name, model).reshape(shape)
+    flat = _flatten(data, "Unable to parse 'data': ")
     accepted, wrong = _ACCEPTED[datatype.dtype.kind]
     if not accepted.issuperset(map(type, flat)):
         raise Internal(f"Unable to parse 'data': attempt to access JSON {wrong}")
@@ -49,6 +58,28 @@ def decode_list(data: Any, datatype: Datatype, shape: tuple[int, ...], name: str
     if len(flat) < expected:
         raise Internal("Failed to parse 'data' field: shape does not match true shape")
     return _narrow(flat, datatype, wrong).reshape(shape)
+
+
+def _strings(data: Any, expected: int, name: str, model: str) -> Array:
+    """Return strings as a flat array of their bytes.
+
+    Triton writes them as a binary tensor before it counts them, so that the words are those for binary ones.
+    """
+    flat = _flatten(data, "")
+    if not _STRING.issuperset(map(type, flat)):
+        raise Internal("Unable to parse JSON bytes array: attempt to access JSON non-string as string")
+    if len(flat) > expected:
+        raise WrongStringCount(
+            f"unexpected number of string elements {expected + 1} for inference input '{name}' for model '{model}', "
+            f"expecting {expected}"
+        )
+    if len(flat) < expected:
+        raise WrongStringCount(
+            f"expected {expected} string elements for inference input '{name}' for model '{model}', got {len(flat)}"
+        )
+    array = np.empty(len(flat), dtype=object)
+    array[:] = [text.encode("utf-8", "surrogatepass") for text in flat]
+    return array
 
 
 def _check_size(count: int, datatype: Datatype, name: str, limit: int) -> None:
@@ -60,35 +91,31 @@ def _check_size(count: int, datatype: Datatype, name: str, limit: int) -> None:
         )
 
 
-def _flatten(data: Any) -> list[Any]:
+def _flatten(data: Any, prefix: str) -> list[Any]:
     if type(data) is not list:
         raise Internal("Unable to parse 'data': attempt to access JSON non-array as array")
     if list not in set(map(type, data)):
         return data
     flat: list[Any] = []
-    _extend(flat, data, 1)
+    _extend(flat, data, 1, prefix)
     return flat
 
 
-def _extend(flat: list[Any], data: list[Any], depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise InvalidArgument(f"Unable to parse 'data': JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
+def _extend(flat: list[Any], data: list[Any], depth: int, prefix: str) -> None:
+    if depth >= MAX_DEPTH:
+        raise InvalidArgument(f"{prefix}{TOO_DEEP}")
     if list not in set(map(type, data)):
         flat.extend(data)
         return
     for item in data:
         if type(item) is list:
-            _extend(flat, item, depth + 1)
+            _extend(flat, item, depth + 1, prefix)
         else:
             flat.append(item)
 
 
 def _narrow(flat: list[Any], datatype: Datatype, wrong: str) -> Array:
     kind = datatype.dtype.kind
-    if kind == "O":
-        array = np.empty(len(flat), dtype=object)
-        array[:] = [text.encode("utf-8", "surrogatepass") for text in flat]
-        return array
     if kind == "f":
         with np.errstate(over="ignore"):  # 1e300 in FP32 is an infinity, as in C
             return np.array(flat, dtype=np.float64).astype(datatype.dtype, copy=False)

@@ -5,7 +5,9 @@ parser, so that literals mean the same and errors are worded the same. RapidJSON
 before it is called.
 """
 
+import codecs
 import json
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +20,8 @@ from jubako.tensor import Array
 MAX_DEPTH: Final = 512
 """Nesting of a whole document; tensors have a bound of their own."""
 CHUNK: Final = 1 << 20
+FAILED: Final = "failed to parse the request JSON buffer"
+PARSE_ERROR: Final = re.compile(r"Parse error at offset (?P<offset>[0-9]+): (?P<what>.*)", re.DOTALL)
 
 
 def parse(text: bytes | bytearray | memoryview) -> Any:
@@ -30,7 +34,7 @@ def parse(text: bytes | bytearray | memoryview) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _parse_again(bytes(text))
+        return _parse_again(bytes(text).removeprefix(codecs.BOM_UTF8))
 
 
 def _parse_again(text: bytes) -> Any:
@@ -39,19 +43,35 @@ def _parse_again(text: bytes) -> Any:
     try:
         return rapidjson.loads(text, number_mode=rapidjson.NM_NAN)
     except UnicodeDecodeError as error:
-        raise Internal(
-            f"failed to parse the request JSON buffer: Invalid encoding in string. at {error.start}"
-        ) from error
+        raise _not_utf8(text, error.start) from error
     except (rapidjson.JSONDecodeError, ValueError) as error:
-        raise Internal(f"failed to parse the request JSON buffer: {_rapidjson_text(str(error))}") from error
+        raise Internal(f"{FAILED}: {_rapidjson_text(str(error), text)}") from error
 
 
-def _rapidjson_text(text: str) -> str:
-    """Turn `Parse error at offset 3: Invalid value.` into `Invalid value. at 3`, as Triton prints it."""
-    if text.startswith("Parse error at offset "):
-        offset, _, what = text.removeprefix("Parse error at offset ").partition(": ")
-        return f"{what} at {offset}"
-    return text
+def _not_utf8(text: bytes, position: int) -> Internal:
+    """Return what is wrong with a text that is no UTF-8 from `position` on: perhaps something before that."""
+    readable = re.sub("[\udc80-\udcff]", "?", text.decode("utf-8", "surrogateescape"))
+    try:
+        rapidjson.loads(readable, number_mode=rapidjson.NM_NAN)
+    except (rapidjson.JSONDecodeError, ValueError) as error:
+        found = PARSE_ERROR.match(str(error))
+        if found and int(found["offset"]) <= position:
+            return Internal(f"{FAILED}: {_rapidjson_text(str(error), text)}")
+    return Internal(f"{FAILED}: Invalid encoding in string. at {position}")
+
+
+def _rapidjson_text(message: str, text: bytes) -> str:
+    """Turn `Parse error at offset 3: Invalid value.` into `Invalid value. at 3`, as Triton prints it.
+
+    Triton's older RapidJSON has another word for a control character that stands in a string as it is.
+    """
+    found = PARSE_ERROR.match(message)
+    if not found:
+        return message
+    offset, what = int(found["offset"]), found["what"]
+    if what == "Invalid encoding in string." and text[offset : offset + 1] < b" ":
+        what = "Invalid escape character in string."
+    return f"{what} at {offset}"
 
 
 def _depth(text: bytes) -> int:
