@@ -87,6 +87,11 @@ class InferResponse:
     """The first dimension of each output is a batch."""
 
 
+def label(request_id: str) -> str:
+    """Return what Triton writes in front of most errors about one request."""
+    return f"[request id: {request_id or '<id_unknown>'}] "
+
+
 class Reply(Protocol):
     """Where answers go. Called in the loop's thread; never raises.
 

@@ -11,9 +11,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.backends.placement import Device
 from jubako.config.interface import Admission, Interface, interface_of
-from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
+from jubako.errors import Cancelled, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread
-from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket
+from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
 from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.schedulers.queue import BatchQueue, FifoQueue
@@ -115,16 +115,16 @@ class Runner:
         """
         signature = request.signature
         admission = self._admissions.get(signature)
+        if admission is None:
+            admission = self.interface.admit(signature, request.id)
+            if signature.reusable:
+                if len(self._admissions) >= REMEMBERED:
+                    self._admissions.clear()
+                self._admissions[signature] = admission
         try:
-            if admission is None:
-                admission = self.interface.admit(signature)
-                if signature.reusable:
-                    if len(self._admissions) >= REMEMBERED:
-                        self._admissions.clear()
-                    self._admissions[signature] = admission
             return self._batcher.submit(request, admission, reply)
-        except (InvalidArgument, Unavailable) as error:
-            raise type(error)(f"[request id: {request.id or '<id_unknown>'}] {error}") from error
+        except Unavailable as error:
+            raise Unavailable(f"{label(request.id)}{error}") from None
 
     def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
         """Count an execution and answer its requests."""

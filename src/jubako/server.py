@@ -34,7 +34,7 @@ EXTENSIONS: Sequence[str] = (
 )
 """What is built, in the order in which Triton lists its own."""
 
-VERSION_WORDS = re.compile(r"[+-]?[0-9]+", re.ASCII)
+VERSION = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,20 @@ class VersionStatistics:
 def parse_version(text: str) -> int:
     """Return a version as clients write it; the empty string asks for the highest ready one.
 
+    Reads a number as C's `stol` does: what follows the digits is ignored.
+
     Raises:
-        InvalidArgument: not a number, or a negative one.
+        InvalidArgument: not a number, one that takes more than 63 bits, or a negative one.
     """
     if not text:
         return LATEST
-    if not VERSION_WORDS.match(text):
+    found = VERSION.match(text)
+    number = int(found[0]) if found and len(found[0]) < 24 else None
+    if number is None or abs(number) >= 2**63:
         raise InvalidArgument(
-            f"failed to get model version from specified version string '{text}' (details: stoll), version should be "
+            f"failed to get model version from specified version string '{text}' (details: stol), version should be "
             "an integral value > 0"
         )
-    number = int(VERSION_WORDS.match(text).group())  # type: ignore[union-attr]
     if number < 0:
         raise InvalidArgument(f"invalid model version specified '{text}' , version should be an integral value > 0")
     return number
@@ -219,8 +222,6 @@ class InferenceServer:
         """
         runners = self._lifecycle.ready_runners()
         if name:
-            if not self._lifecycle.knows(name):
-                raise InvalidArgument(f"Request for unknown model: '{name}' is not found")
             runners = [runner for runner in runners if runner.name == name]
             if not runners:
                 raise InvalidArgument(f"requested model '{name}' is not available")

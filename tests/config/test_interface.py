@@ -99,7 +99,16 @@ REFUSED = [
 def test_what_does_not_fit_is_refused_in_tritons_words(config: str, request_: Signature, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         an_interface(config).admit(request_)
-    assert str(caught.value).startswith(message)
+    assert str(caught.value).removeprefix("[request id: <id_unknown>] ").startswith(message)
+
+
+def test_errors_bear_the_requests_id_but_for_wrong_names() -> None:
+    interface = an_interface()
+
+    with pytest.raises(InvalidArgument, match=r"^\[request id: 7\] expected 3 inputs"):
+        interface.admit(signature(A), "7")
+    with pytest.raises(InvalidArgument, match="^unexpected inference input 'X'"):
+        interface.admit(signature(A, B, but(C, name="X")), "7")
 
 
 def test_a_request_that_fits_has_its_rows_and_asks_for_every_output() -> None:

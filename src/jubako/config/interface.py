@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.errors import InvalidArgument
-from jubako.request import Signature, TensorSpec
+from jubako.request import Signature, TensorSpec, label
 from jubako.tensor import BY_CONFIG_NUMBER, Datatype, shape_text
 
 BATCH_NOTE = (
@@ -70,33 +70,43 @@ class Interface:
         """Every tensor has a leading batch dimension."""
         return self.max_batch_size > 0
 
-    def admit(self, signature: Signature) -> Admission:
-        """Check a request's signature against this model.
+    def admit(self, signature: Signature, request_id: str = "") -> Admission:
+        """Check a request's signature against this model. `request_id` is for the errors.
 
         Raises:
             InvalidArgument: what does not fit first, in Triton's order and words.
         """
-        self._check_outputs(signature)
-        self._check_count(signature)
-        rows = self._rows(signature)
-        for spec in signature.inputs:
-            self._check_tensor(spec)
-        for spec, size in zip(signature.inputs, signature.byte_sizes, strict=False):
-            self._check_size(spec, size)
+        self._check_names(signature)
+        try:
+            self._check_count(signature)
+            rows = self._rows(signature)
+            for spec in signature.inputs:
+                self._check_tensor(spec)
+            for spec, size in zip(signature.inputs, signature.byte_sizes, strict=False):
+                self._check_size(spec, size)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{label(request_id)}{error}") from None
         return Admission(rows, self._key(signature), self._positions(signature))
 
-    def _check_outputs(self, signature: Signature) -> None:
+    def _check_names(self, signature: Signature) -> None:
+        """Check outputs, and inputs if there are as many as there should be; Triton puts no label on these errors."""
         for name in signature.outputs:
             if name not in self.outputs:
                 raise InvalidArgument(f"unexpected inference output '{name}' for model '{self.model}'")
+        if not self._fits(len(signature.inputs)):
+            return
+        for spec in signature.inputs:
+            if spec.name not in self.inputs:
+                raise InvalidArgument(f"unexpected inference input '{spec.name}' for model '{self.model}'")
+
+    def _fits(self, count: int) -> bool:
+        return len(self.required) <= count <= len(self.inputs)
 
     def _check_count(self, signature: Signature) -> None:
         given = [spec.name for spec in signature.inputs]
-        if len(self.required) <= len(given) <= len(self.inputs) and self.required.issubset(given):
+        if self._fits(len(given)):
             return
         missing = sorted(self.required.difference(given))
-        if len(self.required) <= len(given) <= len(self.inputs):
-            return  # as many as there should be: then a name is wrong, and _check_tensor says which
         expected = (
             f"expected {len(self.inputs)} inputs"
             if len(self.required) == len(self.inputs)
@@ -109,12 +119,9 @@ class Interface:
 
     def _rows(self, signature: Signature) -> int:
         if not self.batched:
-            for spec in signature.inputs:
-                self._input(spec)
             return 1
         rows: int | None = None
         for spec in signature.inputs:
-            self._input(spec)
             if not spec.shape:
                 raise InvalidArgument(
                     f"input '{spec.name}' has no shape but model requires batch dimension for '{self.model}'"
@@ -126,12 +133,6 @@ class Interface:
         if rows is not None and rows > self.max_batch_size:
             raise InvalidArgument(f"inference request batch-size must be <= {self.max_batch_size} for '{self.model}'")
         return rows or 0
-
-    def _input(self, spec: TensorSpec) -> InputSpec:
-        known = self.inputs.get(spec.name)
-        if known is None:
-            raise InvalidArgument(f"unexpected inference input '{spec.name}' for model '{self.model}'")
-        return known
 
     def _check_tensor(self, spec: TensorSpec) -> None:
         known = self.inputs[spec.name]

@@ -144,7 +144,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "model_operations": _warned("custom operator libraries are not loaded"),
     "model_transaction_policy": _yes(),
     "model_transaction_policy.decoupled": _refused("decoupled models are not built yet"),
-    "model_repository_agents": _warned("no agent runs, so none checks the model's files"),
+    "model_repository_agents": _refused("no agent runs, so none would check the model's files"),
     "response_cache": _yes(),
     "response_cache.enable": _warned("there is no response cache, every request runs"),
     "model_metrics": _warned("histogram buckets cannot be set"),

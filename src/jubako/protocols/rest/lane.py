@@ -297,7 +297,7 @@ class InferProtocol(HttpToolsProtocol):
             if name == b"content-length":
                 size = int(value)
             elif name == b"inference-header-content-length":
-                length = value
+                length = value if length is None else length  # the first counts, as in Triton
             elif name in SLOW_HEADERS and value != b"identity":
                 return False
         if size < 0 or self.parser.should_upgrade():
