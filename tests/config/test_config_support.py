@@ -44,7 +44,6 @@ WARNED = {
     "optimization.gather_kernel_buffer_threshold": "optimization { gather_kernel_buffer_threshold: 1 }",
     "optimization.eager_batching": "optimization { eager_batching: true }",
     "cc_model_filenames": 'cc_model_filenames { key: "7.5" value: "x" }',
-    "model_repository_agents": "model_repository_agents { }",
     "model_operations": 'model_operations { op_library_filename: "x.so" }',
     "model_metrics": "model_metrics { }",
     "runtime": 'runtime: "libtriton_x.so"',
@@ -63,6 +62,7 @@ REFUSED = {
     "input.is_non_linear_format_io": "input { is_non_linear_format_io: true }",
     "output.is_shape_tensor": "output { is_shape_tensor: true }",
     "output.is_non_linear_format_io": "output { is_non_linear_format_io: true }",
+    "model_repository_agents": "model_repository_agents { }",
     "instance_group.secondary_devices": "instance_group { secondary_devices { } }",
 }
 
