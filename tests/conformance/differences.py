@@ -18,6 +18,14 @@ class Instead:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """The answer expected is this document, with status 200."""
+
+    document: Mapping[str, object]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Like:
     """The answer expected is the golden one of another case."""
 
@@ -96,7 +104,9 @@ def _invalid(status: int, what: str) -> Instead:
 _NONE_OF_IT: Final = _invalid(404, "has no available versions")
 _FIRST_NOT_READY: Final = _invalid(503, "version 1 is not at ready state")
 
-BETTER: Final[Mapping[str, Instead | Like]] = {
+_EMPTY: Final = {"datatype": "INT32", "shape": [0, 16], "data": []}
+
+BETTER: Final[Mapping[str, Instead | Answered | Like]] = {
     "route/GET /v2/health/ready": Instead(503, None, "not being ready is the server's state, not the request's fault"),
     "infer/compressed empty": Like("infer/compressed identity", "an empty Content-Encoding names no coding"),
     "spelling/GET /v2/models/sim%70le": Like("model/simple", _DECODED),
@@ -112,10 +122,13 @@ BETTER: Final[Mapping[str, Instead | Like]] = {
         "[request id: <id_unknown>] input 'INPUT0' has no shape but model requires batch dimension for 'simple'",
         _HASH_ORDER,
     ),
-    "infer/batch of none": Instead(
-        400,
-        "[request id: <id_unknown>] input byte size mismatch for input 'INPUT0' for model 'simple'. Expected 64, got 0",
-        _HASH_ORDER,
+    "infer/batch of none": Answered(
+        {
+            "model_name": "simple",
+            "model_version": "1",
+            "outputs": [{"name": "OUTPUT0", **_EMPTY}, {"name": "OUTPUT1", **_EMPTY}],
+        },
+        "a batch of no rows has an answer: one of no rows",
     ),
     "infer/inputs three": _inputs_and_none_missing("2 inputs but got 3", "simple", "'INPUT0','INPUT1','INPUT2'"),
     "infer/optional, one too many": _inputs_and_none_missing(
