@@ -107,7 +107,7 @@ def test_errors_bear_the_requests_id_but_for_wrong_names() -> None:
 
     with pytest.raises(InvalidArgument, match=r"^\[request id: 7\] expected 3 inputs"):
         interface.admit(signature(A), "7")
-    with pytest.raises(InvalidArgument, match="^unexpected inference input 'X'"):
+    with pytest.raises(InvalidArgument, match=r"^unexpected inference input 'X'"):
         interface.admit(signature(A, B, but(C, name="X")), "7")
 
 

@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 import torch
 from google.protobuf import text_format
-from models.digits_data import held_out, training
 from numpy.typing import NDArray
 from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from models.digits_data import held_out, training
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "repository"
 DIGIT_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -14,9 +14,10 @@ import onnxruntime
 import pytest
 import torch
 from google.protobuf import text_format
-from models.folder import write_model
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from models.folder import write_model
 
 PROJECT = Path(__file__).resolve().parents[2]
 REPOSITORY = PROJECT / "repository"

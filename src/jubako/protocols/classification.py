@@ -51,7 +51,8 @@ def classify(array: Array, datatype: Datatype, count: int, labels: Sequence[str]
 def _highest(row: Array, count: int) -> Array:
     """Return the indices of the `count` highest values, descending; a stable sort of the reversed order."""
     ascending = np.argsort(row[::-1], kind="stable")[::-1][:count]
-    return row.shape[0] - 1 - ascending
+    highest: Array = row.shape[0] - 1 - ascending
+    return highest
 
 
 def _entry(value: np.generic, index: int, labels: Sequence[str]) -> bytes:
