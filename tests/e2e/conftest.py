@@ -1,59 +1,62 @@
 """Real servers for the tests: `bentoml serve` in a process of its own, with a BENTOML_HOME of its own."""
 
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+import sysconfig
+import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.serving import PROJECT, START_S, Serve, Served, answers, clean_environment, free_port, stop_all
+from e2e.models import EXAMPLES, write_extras
+from e2e.serving import Serve, Served, servers
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Serve]:
-    """Return a function that starts `bentoml serve` on a free port; what it started ends with the test."""
-    processes: list[subprocess.Popen[bytes]] = []
+    """Start servers that end with the test."""
+    with servers(tmp_path) as start:
+        yield start
 
-    def start(
-        repository: Path | None,
-        *,
-        target: str = "service:service",
-        home: Path | None = None,
-        cwd: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-        python: Path | None = None,
-        wait: str | None = "/v2/health/ready",
-        **arguments: object,
-    ) -> Served:
-        port = free_port()
-        number = len(processes)
-        home = home or tmp_path / f"bentoml-{number}"
-        home.mkdir(parents=True, exist_ok=True)
-        log = tmp_path / f"server-{number}.log"
-        if repository is not None:
-            arguments["model_repository"] = repository
-        given = [part for name, value in arguments.items() for part in ("--arg", f"{name}={value}")]
-        command = [str(python or sys.executable), "-m", "bentoml", "serve", target]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(port), *given],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=cwd or PROJECT,
-                env=clean_environment(home, environment),
-            )
-        processes.append(process)
-        server = Served(f"http://127.0.0.1:{port}", port, process.pid, log, home, process)
-        if wait is not None:
-            deadline = time.monotonic() + START_S
-            while not answers(server.url + wait):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"the server did not start (status {process.poll()}):\n{server.output()}")
-                time.sleep(0.1)
-        return server
 
-    yield start
-    stop_all(processes)
+@pytest.fixture(scope="module")
+def served_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start servers that end with the module: for tests that only ask."""
+    with servers(tmp_path_factory.mktemp("servers")) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The server of the example repository, and of `spin` and `pair` (models.py); it is never stopped or changed."""
+    folder = tmp_path_factory.mktemp("example")
+    extras = write_extras(folder / "extras")
+    with servers(folder) as start:
+        yield start(None, model_repository=f"{EXAMPLES},{extras}")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A folder with nothing in it."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a virtual environment that has all that jubako needs, and not jubako."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    installed = Path(sysconfig.get_path("purelib"))
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    borrowed = folder / "borrowed"
+    borrowed.mkdir()
+    for entry in installed.iterdir():
+        if not entry.name.startswith(("jubako", "_jubako", "_editable_impl_jubako")) and entry.suffix != ".pth":
+            (borrowed / entry.name).symlink_to(entry)
+    (own / "borrowed.pth").write_text(f"{borrowed}\n")
+    python = folder / "bin" / "python"
+    probe = subprocess.run([python, "-c", "import bentoml, jubako"], cwd=folder, capture_output=True, text=True)
+    assert "No module named 'jubako'" in probe.stderr
+    return python

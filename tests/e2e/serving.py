@@ -5,10 +5,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -110,3 +111,56 @@ def stop_all(processes: list[subprocess.Popen[bytes]]) -> None:
         if process.poll() is None:
             process.kill()
             process.wait(10)
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[Serve]:
+    """Give a function that starts `bentoml serve` on a free port; what it started ends with the context.
+
+    Logs, and a BENTOML_HOME for each server that is not given one, are in `folder`.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        repository: Path | None,
+        *,
+        target: str = "service:service",
+        home: Path | None = None,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        python: Path | None = None,
+        wait: str | None = "/v2/health/ready",
+        **arguments: object,
+    ) -> Served:
+        port = free_port()
+        number = len(processes)
+        home = home or folder / f"bentoml-{number}"
+        home.mkdir(parents=True, exist_ok=True)
+        log = folder / f"server-{number}.log"
+        if repository is not None:
+            arguments["model_repository"] = repository
+        given = [part for name, value in arguments.items() for part in ("--arg", f"{name}={value}")]
+        command = [str(python or sys.executable), "-m", "bentoml", "serve", target]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(port), *given],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd or PROJECT,
+                env=clean_environment(home, environment),
+            )
+        processes.append(process)
+        server = Served(f"http://127.0.0.1:{port}", port, process.pid, log, home, process)
+        if wait is not None:
+            deadline = time.monotonic() + START_S
+            while not answers(server.url + wait):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"the server did not start (status {process.poll()}):\n{server.output()}")
+                time.sleep(0.1)
+        return server
+
+    try:
+        yield start
+    finally:
+        stop_all(processes)

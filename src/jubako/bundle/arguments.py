@@ -94,6 +94,8 @@ class Arguments(BaseModel):
     """Seconds before the rate of a body is looked at."""
     http_min_body_rate: Annotated[int, Field(ge=0)] = 1024
     """Bytes per second that a body must come with after that; 0 lets it come as it likes."""
+    http_fast_lane: bool = True
+    """Answer inference inside uvicorn's protocol; without it every request takes the slower way of ASGI."""
     log_verbose: Annotated[int, Field(ge=0)] = 0
     log_info: bool = True
     log_warning: bool = True

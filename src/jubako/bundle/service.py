@@ -57,7 +57,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         v2 = RestApp(self.server, limits, allow_all)
         around = self._surroundings()
         if not around.any:
-            lane.install(self.server, limits, allow_all)
+            if self.arguments.http_fast_lane:
+                lane.install(self.server, limits, allow_all)
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)
         return Dispatch(around.wrap(WithoutPrefix(v2, around.prefix)), others, around.prefix)
