@@ -1,6 +1,7 @@
 """What every backend must do, whatever it loads: a test file of a backend subclasses `BackendContract`."""
 
 import gc
+import os
 import resource
 import threading
 from abc import abstractmethod
@@ -13,7 +14,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from backends.models import config
 from jubako.backends.base import Backend, Instance, ModelFiles
-from jubako.backends.placement import Placement
+from jubako.backends.gpus import find_gpus
+from jubako.backends.placement import Device, Placement
 from jubako.errors import Internal, InvalidArgument, JubakoError, Unavailable
 from jubako.tensor import Array, Datatype
 
@@ -231,6 +233,17 @@ class BackendContract:
 
         assert str(tmp_path) not in str(failure.value)
         assert self.filename in str(failure.value)
+
+    @pytest.mark.skipif(bool(find_gpus(os.environ)), reason="this machine has a GPU")
+    def test_an_instance_on_a_gpu_that_is_not_there_fails_the_load_rather_than_run_on_the_cpu(
+        self, tmp_path: Path
+    ) -> None:
+        files = self.identity(tmp_path, Datatype.FP32, 1)
+
+        with pytest.raises(JubakoError):
+            self.backend().load(self.config(self.one_in_one_out), files, Placement("m_0", Device.GPU, 0))
+
+        assert self.load(files, self.one_in_one_out)
 
     @pytest.mark.parametrize("filename", ["../model", "/etc/passwd", "a/../../x"])
     def test_a_file_name_that_leaves_the_version_is_refused(self, tmp_path: Path, filename: str) -> None:

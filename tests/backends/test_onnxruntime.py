@@ -11,7 +11,7 @@ from jubako.backends.onnxruntime import OnnxRuntime
 from jubako.errors import InvalidArgument, JubakoError, Unsupported
 from jubako.tensor import Datatype
 
-FP32, INT32 = Datatype.FP32, Datatype.INT32
+FP32 = Datatype.FP32
 
 
 def backend() -> OnnxRuntime:
@@ -140,6 +140,16 @@ def test_bf16_and_other_tensors_mix(tmp_path: Path) -> None:
     assert bits.tolist() == [[0x3F80], [0x4000]]
     assert negative.tolist() == [[-1], [-2]]
     assert alone.tolist() == [[-1]]
+
+
+def test_bf16_may_go_in_where_none_comes_out(tmp_path: Path) -> None:
+    node = helper.make_node("Cast", ["X"], ["Y"], to=TensorProto.FLOAT)
+    made = files(tmp_path, onnx_bytes([node], [("X", Datatype.BF16, (2,))], [("Y", FP32, (2,))]), "model.onnx")
+    instance = backend().load(backend().complete(config(""), made), made, CPU)
+
+    (returned,) = instance.execute({"X": np.array([0x3F80, 0x4000], np.uint16)}, ["Y"])
+
+    assert returned.tolist() == [1, 2]
 
 
 def test_strings_in_and_bf16_out_are_refused_at_load(tmp_path: Path) -> None:

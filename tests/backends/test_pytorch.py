@@ -65,6 +65,11 @@ class Running(torch.nn.Module):
         return self.total
 
 
+class Tail(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[1:]
+
+
 class Number(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> int:
         return x.size(0)
@@ -183,6 +188,16 @@ def test_a_module_that_writes_to_its_input_does_not_reach_the_callers(tmp_path: 
 
     assert returned.tolist() == [1, 1, 1]
     assert given.tolist() == [0, 0, 0]
+
+
+def test_a_result_that_is_a_part_of_the_input_is_copied(tmp_path: Path) -> None:
+    instance = backend().load(config(one_in_one_out()), script_files(tmp_path, Tail()), CPU)
+    given = np.array([1, 2, 3], np.float32)
+
+    (returned,) = instance.execute({"X": given}, ["Y"])
+    given[:] = 0
+
+    assert returned.tolist() == [2, 3]
 
 
 def test_a_result_does_not_change_when_the_modules_state_does(tmp_path: Path) -> None:

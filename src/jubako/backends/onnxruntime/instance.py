@@ -27,6 +27,7 @@ ORT_SOURCE: Final = re.compile(r"/\S+\.(?:h|cc|cpp|cu):\d+ ")
 ORT_MESSAGE: Final = re.compile(r"\[ONNXRuntimeError\] : (?P<code>\d+) : \w+ : (?P<text>.*)")
 
 Convert = Callable[[Any], Any]
+Run = Callable[[Sequence[str], Mapping[str, Any], onnxruntime.RunOptions | None], Sequence[Any]]
 
 
 def instance(
@@ -70,9 +71,7 @@ class PlainInstance(Instance):
     __slots__ = ("_run", "_run_options")
 
     def __init__(self, session: onnxruntime.InferenceSession, run_options: onnxruntime.RunOptions | None) -> None:
-        # The public `run` validates names in Python, a fifth of a small model's time, and then calls this one, which
-        # validates them again. Where a release has it no more, the public one does.
-        self._run: Callable[..., Sequence[Array]] | None = getattr(session, "_sess", session).run
+        self._run: Run | None = native_run(session)
         self._run_options = run_options
 
     def execute(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Sequence[Array]:
@@ -90,7 +89,7 @@ class PlainInstance(Instance):
 class ConvertingInstance(Instance):
     """Runs a model of which some inputs and outputs are converted: strings, BF16 bits, reshapes."""
 
-    __slots__ = ("_after", "_before", "_bf16_outputs", "_run_options", "_session")
+    __slots__ = ("_after", "_before", "_bf16_outputs", "_run", "_run_options", "_session")
 
     def __init__(
         self,
@@ -101,6 +100,7 @@ class ConvertingInstance(Instance):
         bf16_outputs: frozenset[str],
     ) -> None:
         self._session: onnxruntime.InferenceSession | None = session
+        self._run: Run | None = native_run(session)
         self._run_options = run_options
         self._before = before
         self._after = after
@@ -111,8 +111,10 @@ class ConvertingInstance(Instance):
         before, after = self._before, self._after
         try:
             feeds = {name: before[name](array) if name in before else array for name, array in inputs.items()}
-            run = self._run_values if self._bf16_outputs.intersection(outputs) else self._run_arrays
-            results = run(list(outputs), feeds)
+            if self._bf16_outputs and not self._bf16_outputs.isdisjoint(outputs):
+                results = self._run_values(list(outputs), feeds)
+            else:
+                results = self._run_arrays(outputs, feeds)
             return [
                 after[name](result) if name in after else result for name, result in zip(outputs, results, strict=True)
             ]
@@ -123,12 +125,11 @@ class ConvertingInstance(Instance):
 
     def close(self) -> None:
         """Free the session, and with it the model's memory."""
-        self._session = None
+        self._session = self._run = None
 
-    def _run_arrays(self, outputs: list[str], feeds: dict[str, Any]) -> Sequence[Any]:
-        assert self._session is not None, "closed"
-        results: Sequence[Any] = self._session.run(outputs, feeds, self._run_options)
-        return results
+    def _run_arrays(self, outputs: Sequence[str], feeds: Mapping[str, Any]) -> Sequence[Any]:
+        assert self._run is not None, "closed"
+        return self._run(outputs, feeds, self._run_options)
 
     def _run_values(self, outputs: list[str], feeds: dict[str, Any]) -> Sequence[Any]:
         """Run with `OrtValue`s, the only way to get BF16 out: numpy has no such type, so `run` cannot return it."""
@@ -142,6 +143,16 @@ class ConvertingInstance(Instance):
             result if name in self._bf16_outputs else result.numpy()
             for name, result in zip(outputs, results, strict=True)
         ]
+
+
+def native_run(session: onnxruntime.InferenceSession) -> Run:
+    """Return the cheapest `run` of `session`.
+
+    The public one validates names in Python, a fifth of a small model's time, and then calls one that validates them
+    again. Where a release has that no more, the public one does.
+    """
+    run: Run = getattr(session, "_sess", session).run
+    return run
 
 
 def execution_error(error: Exception) -> Internal:

@@ -1,7 +1,7 @@
 """A loaded TorchScript module, as an instance."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.backends.base import Instance
 from jubako.backends.pytorch.forward import Forward, Tensors
-from jubako.backends.pytorch.script import held_storages, last_line, writes_to_tensors
+from jubako.backends.pytorch.script import Memory, held_memory, last_line, memory, writes_to_tensors
 from jubako.backends.pytorch.settings import TorchSettings
 from jubako.backends.reshape import Reshape, inward, outward
 from jubako.errors import Internal, InvalidArgument, JubakoError
@@ -60,9 +60,11 @@ class TorchInstance(Instance):
         self._forward: Forward | None = forward
         self._module = module  # instances that share weights find it by a weak reference
         self._device = None if device == "cpu" else device
-        self._settings = settings
+        self._optimised = settings.optimized_execution
+        # Making one costs more than entering it, and an instance enters it in one thread only.
+        self._mode = torch.inference_mode() if settings.inference_mode else torch.no_grad()
         self._copies = writes_to_tensors(module)
-        self._held = held_storages(module)
+        self._held = held_memory(module)
         self._strings = frozenset(tensor.name for tensor in config.input if tensor.data_type == _number(Datatype.BYTES))
         self._bf16 = frozenset(tensor.name for tensor in config.input if tensor.data_type == _number(Datatype.BF16))
         self._before = _present({tensor.name: inward(tensor, batched) for tensor in config.input})
@@ -75,27 +77,22 @@ class TorchInstance(Instance):
         assert forward is not None, "closed"
         tensors = {name: self._tensor(name, array) for name, array in inputs.items()}
         try:
-            with self._mode():
+            with self._mode if self._optimised else self._unoptimised():
                 results = forward(tensors)
         except JubakoError:
             raise
         except Exception as error:
             raise Internal(f"PyTorch execute failure: {last_line(error)}") from error
-        taken = {tensor.untyped_storage().data_ptr() for tensor in tensors.values() if isinstance(tensor, torch.Tensor)}
-        return [self._array(name, results, forward.results[name], taken) for name in outputs]
+        occupied = self._held + [memory(tensor) for tensor in tensors.values() if isinstance(tensor, torch.Tensor)]
+        return [self._array(name, results, forward.results[name], occupied) for name in outputs]
 
     def close(self) -> None:
         """Free the module, and with it the model's memory."""
         self._forward = self._module = None
 
-    def _mode(self) -> AbstractContextManager[Any]:
-        gradients: Callable[[], AbstractContextManager[Any]] = (
-            torch.inference_mode if self._settings.inference_mode else torch.no_grad
-        )
-        if self._settings.optimized_execution:
-            return gradients()
+    def _unoptimised(self) -> AbstractContextManager[Any]:
         modes = ExitStack()
-        modes.enter_context(gradients())
+        modes.enter_context(self._mode)
         modes.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         return modes
 
@@ -109,7 +106,7 @@ class TorchInstance(Instance):
             tensor = tensor.view(torch.bfloat16)
         return tensor if self._device is None else tensor.to(self._device)
 
-    def _array(self, name: str, results: Sequence[Any], position: int, taken: set[int]) -> Array:
+    def _array(self, name: str, results: Sequence[Any], position: int, occupied: Sequence[Memory]) -> Array:
         """Return the result at `position` as the array of output `name`, copied only if it is someone else's memory."""
         if position >= len(results):
             raise Internal(f"output tensor '{name}' is not found")
@@ -125,16 +122,23 @@ class TorchInstance(Instance):
                 f"configuration expects datatype TYPE_{expected.name} for output '{name}', model provides "
                 f"TYPE_{found.name if found else '<invalid>'}"
             )
-        array = _bytes(result) if found is Datatype.BYTES else self._own(result, taken)
+        array = _bytes(result) if found is Datatype.BYTES else _own(result, occupied)
         return self._after[name](array) if name in self._after else array
 
-    def _own(self, tensor: torch.Tensor, taken: set[int]) -> Array:
-        tensor = tensor.detach().cpu().contiguous()
-        address = tensor.untyped_storage().data_ptr()
-        if address in self._held or address in taken:
+
+def _own(tensor: torch.Tensor, occupied: Sequence[Memory]) -> Array:
+    """Return the array of `tensor`, in memory that nobody else will write to: copied if it lies in `occupied`."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if not (tensor.is_cpu and tensor.is_contiguous()):
+        tensor = tensor.cpu().contiguous()
+    address = tensor.data_ptr()
+    for start, stop in occupied:
+        if start <= address < stop:
             tensor = tensor.clone()
-        array: Array = (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
-        return array
+            break
+    array: Array = (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return array
 
 
 def _number(datatype: Datatype) -> int:

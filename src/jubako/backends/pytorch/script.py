@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ WRITES_TENSOR: Final = re.compile(r"Tensor\(\w+!")
 """An argument that the operator writes to, in an operator's schema: `add_.Tensor(Tensor(a!) self, …`."""
 OPAQUE: Final = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::rpc_async"})
 """Calls that inlining could not see through."""
+
+Memory = tuple[int, int]
+"""Addresses: the first, and the one after the last."""
 
 _loading = threading.Lock()
 
@@ -51,10 +54,10 @@ def writes_to_tensors(module: Any) -> bool:
     return any(node.kind() in OPAQUE or WRITES_TENSOR.search(node.schema()) for node in _nodes(module.inlined_graph))
 
 
-def held_storages(module: Any) -> frozenset[int]:
-    """Return the addresses of the memory that `module` keeps between calls: parameters, buffers and constants.
+def held_memory(module: Any) -> list[Memory]:
+    """Return the memory that `module` keeps between calls and may return: buffers, parameters and constants.
 
-    A result that lies in one of them changes when the module next does.
+    A result that lies in it changes when the module next does. Adjacent pieces are one: few are to be looked at.
     """
     constants = [
         node.t("value")
@@ -62,7 +65,24 @@ def held_storages(module: Any) -> frozenset[int]:
         if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
     ]
     tensors = [*module.parameters(), *module.buffers(), *constants]
-    return frozenset(tensor.untyped_storage().data_ptr() for tensor in tensors)
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return _joined((storage.data_ptr(), storage.data_ptr() + storage.nbytes()) for storage in storages)
+
+
+def memory(tensor: torch.Tensor) -> Memory:
+    """Return where the elements of a contiguous `tensor` lie."""
+    start = tensor.data_ptr()
+    return start, start + tensor.nbytes
+
+
+def _joined(pieces: Iterable[Memory]) -> list[Memory]:
+    joined: list[Memory] = []
+    for start, stop in sorted(pieces):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        elif start < stop:
+            joined.append((start, stop))
+    return joined
 
 
 def first_line(error: Exception) -> str:
