@@ -15,7 +15,7 @@ from jubako.request import InferRequest, InferResponse, Signature, TensorSpec
 from jubako.server import InferenceServer, parse_version
 from jubako.tensor import BY_NAME, Array, Datatype
 
-EXACT: Final = {"b": "iub", "i": "iu", "u": "iu", "f": "fiu"}
+EXACT: Final = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}
 """For each kind of array wanted, the kinds of value that may be given: a fraction is never cut to an integer."""
 
 

@@ -8,9 +8,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bentoml.images import Image
+if TYPE_CHECKING:
+    from bentoml.images import Image
 
 PACKAGES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {"onnxruntime": frozenset({"onnxruntime", "onnxruntime-gpu"}), "pytorch": frozenset({"torch"})}
@@ -38,11 +39,13 @@ def _name(requirement: str) -> str:
     return found[0].lower().replace("_", "-") if found else ""
 
 
-def image_for(backends: Collection[str]) -> Image | None:
+def image_for(backends: Collection[str]) -> "Image | None":
     """Return the image that a Bento with models of `backends` is to run in; None where jubako itself is in a Bento."""
     try:
         declared = metadata.requires("jubako") or []
     except metadata.PackageNotFoundError:
         return None
+    from bentoml.images import Image
+
     image: Image = Image(python_version="3.11", lock_python_packages=False)
     return image.python_packages(*requirements_for(backends, declared))

@@ -16,8 +16,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from bentoml import Bento
-
 from jubako.bundle.arguments import INTERNAL_PREFIX, Settled
 from jubako.bundle.store import VersionFiles, entries_from_bento, import_all, read_snapshot, write_snapshot
 from jubako.errors import Internal, InvalidArgument, Unsupported
@@ -94,6 +92,8 @@ def find_models(settled: Settled, environ: Mapping[str, str], *, worker: bool) -
         case Origin.SUPERVISOR:
             return Found(_from_supervisor(environ), choice.origin)
         case Origin.BENTO:
+            from bentoml import Bento  # here: it takes half a second, and whoever only decides needs none
+
             return Found(entries_from_bento(Bento.from_path(folder.parent).info.all_models), choice.origin)
         case Origin.REPOSITORY:
             return _from_repositories(choice.repositories)
