@@ -21,7 +21,14 @@ def test_a_silent_configuration_leaves_onnx_runtimes_defaults() -> None:
     assert settings.graph_level is GraphLevel.ALL
     assert not settings.parallel
     assert (settings.memory_arena, settings.memory_pattern) == (None, None)
-    assert (settings.inter_op_threads, settings.entries, settings.arena_shrinkage) == (0, {}, "")
+    assert (settings.inter_op_threads, settings.arena_shrinkage) == (0, "")
+
+
+def test_idle_threads_leave_the_cores_to_the_server() -> None:
+    assert session_settings(config(""), ON_CPU, cores=8).entries == {
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+    }
 
 
 THREADS = [
@@ -56,7 +63,7 @@ def test_parameters_become_settings() -> None:
             parameter("enable_mem_arena", "0"),
             parameter("enable_mem_pattern", "ON"),
             parameter("session.use_device_allocator_for_initializers", "1"),
-            parameter("session.intra_op.allow_spinning", "0"),
+            parameter("session.intra_op.allow_spinning", "1"),
         ]
     )
 
@@ -67,7 +74,8 @@ def test_parameters_become_settings() -> None:
     assert (settings.memory_arena, settings.memory_pattern) == (False, True)
     assert settings.entries == {
         "session.use_device_allocator_for_initializers": "1",
-        "session.intra_op.allow_spinning": "0",
+        "session.intra_op.allow_spinning": "1",
+        "session.inter_op.allow_spinning": "0",
     }
 
 

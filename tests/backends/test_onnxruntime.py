@@ -170,7 +170,7 @@ def test_strings_in_and_bf16_out_are_refused_at_load(tmp_path: Path) -> None:
         'parameters {key: "enable_mem_arena" value {string_value: "0"}}',
         'parameters {key: "enable_mem_pattern" value {string_value: "0"}}',
         'parameters {key: "memory.enable_memory_arena_shrinkage" value {string_value: "cpu:0;gpu:0"}}',
-        'parameters {key: "session.intra_op.allow_spinning" value {string_value: "0"}}',
+        'parameters {key: "session.intra_op.allow_spinning" value {string_value: "1"}}',
         "optimization {graph {level: -1}}",
         "optimization {graph {level: 2}}",
     ],
