@@ -24,6 +24,21 @@ pytestmark = pytest.mark.slow
 ROW = list(range(16))
 ONES = [1] * 16
 PATIENT = "dynamic_batching { preferred_batch_size: 2 max_queue_delay_microseconds: 20000000 }"
+GUARDED = """
+from jubako.bundle.app import service
+
+class Guard:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http" or scope["query_string"] == b"key=k":
+            return await self.app(scope, receive, send)
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+service.add_asgi_middleware(Guard)
+"""
 CLIENT = """
 import bentoml, json, sys
 with bentoml.SyncHTTPClient(sys.argv[1]) as client:
@@ -271,3 +286,34 @@ def test_a_mistake_in_the_arguments_is_one_line_and_no_traceback(
     assert server.process.wait(30) != 0
     assert message in server.output()
     assert "Traceback" not in server.output()
+
+
+def test_a_middleware_of_the_users_stands_in_front_of_both_ways_in(tmp_path: Path, served: Serve) -> None:
+    (tmp_path / "guarded.py").write_text(GUARDED)
+    write_slow_model(tmp_path / "repository")
+
+    server = served(tmp_path / "repository", target="guarded:service", cwd=tmp_path, wait="/v2/health/live?key=k")
+
+    wait_until(lambda: answers(server.url + "/v2/health/ready?key=k"), what="readiness")
+    for path in ("/v2", "/v2/models/slow/infer", "/v2/models/slow/versions/1/infer", "/livez"):
+        assert status(server.url + path) == 401
+    assert post(f"{server.url}/v2/models/slow/infer", rounds(1))[0] == 401
+    assert post(f"{server.url}/v2/models/slow/infer?key=k", rounds(1))[0] == 200
+    assert "inference does not take the fast lane: it goes through Guard" in server.output()
+
+
+def test_both_lanes_give_the_same_answer(tmp_path: Path, served: Serve) -> None:
+    write_slow_model(tmp_path / "repository")
+    fast = served(tmp_path / "repository")
+    plain = served(tmp_path / "repository", http_fast_lane="false")
+
+    assert post(f"{fast.url}/v2/models/slow/infer", rounds(3)) == post(f"{plain.url}/v2/models/slow/infer", rounds(3))
+
+
+def test_a_killed_supervisor_leaves_no_worker_behind(tmp_path: Path, served: Serve) -> None:
+    write_slow_model(tmp_path / "repository")
+    server = served(tmp_path / "repository")
+
+    server.process.kill()
+
+    wait_until(lambda: not answers(server.url + "/v2/health/live"), within_s=20, what="the end of the worker")
