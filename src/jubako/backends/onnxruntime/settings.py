@@ -71,7 +71,10 @@ def session_settings(config: ModelConfig, placement: Placement, cores: int) -> S
         parallel=mode == 1,
         memory_arena=arena,
         memory_pattern=parameters.boolean(config, "enable_mem_pattern"),
-        entries={key: value.string_value for key, value in config.parameters.items() if key.startswith(ENTRY_PREFIX)},
+        entries={
+            **NO_SPINNING,
+            **{key: value.string_value for key, value in config.parameters.items() if key.startswith(ENTRY_PREFIX)},
+        },
         arena_shrinkage=_shrinkage(config, placement, arena is not False),
     )
 
