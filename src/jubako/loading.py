@@ -11,6 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from jubako.backends.base import Backend, BackendOptions, Instance, ModelFiles
 from jubako.backends.placement import Placement, place
 from jubako.backends.registry import BackendRegistry
+from jubako.config.backend import infer_backend
 from jubako.config.labels import read_labels
 from jubako.config.prepare import prepare
 from jubako.instances import InstanceThread
@@ -55,14 +56,12 @@ def plan_load(stored: StoredVersion, backends: BackendRegistry, options: LoadOpt
     def complete(config: ModelConfig) -> ModelConfig:
         return backends.get(config.backend).complete(config, files)
 
-    prepared = prepare(
-        load_config(stored.root, stored.model),
-        stored.model,
-        stored_files(stored.root, stored.version),
-        complete if options.auto_complete else None,
-        options.gpus,
-    )
-    placements, warnings = place(prepared.config, options.gpus, gpu_fallback=options.gpu_fallback)
+    config, names = load_config(stored.root, stored.model), stored_files(stored.root, stored.version)
+    # Which GPUs there are depends on how the backend was built: KIND_AUTO is the CPU for one without CUDA.
+    asked = infer_backend(config or ModelConfig(), stored.model, names).backend
+    gpus = backends.get(asked).usable_gpus(options.gpus) if asked else options.gpus
+    prepared = prepare(config, stored.model, names, complete if options.auto_complete else None, gpus)
+    placements, warnings = place(prepared.config, gpus, gpu_fallback=options.gpu_fallback)
     return LoadPlan(
         prepared.config,
         files,
