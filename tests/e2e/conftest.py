@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.models import EXAMPLES, write_extras
+from e2e.models import EXAMPLES
 from e2e.serving import Serve, Served, servers
 
 
@@ -28,11 +28,9 @@ def served_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The server of the example repository, and of `spin` and `pair` (models.py); it is never stopped or changed."""
-    folder = tmp_path_factory.mktemp("example")
-    extras = write_extras(folder / "extras")
-    with servers(folder) as start:
-        yield start(None, model_repository=f"{EXAMPLES},{extras}")
+    """The server of the example repository, for all tests that only ask."""
+    with servers(tmp_path_factory.mktemp("example")) as start:
+        yield start(EXAMPLES)
 
 
 @pytest.fixture
