@@ -22,11 +22,12 @@ log = logging.getLogger("jubako.instances")
 
 
 class Execution:
-    """One run of a batch on an instance. `shares` or `error` is set when it is done, never both."""
+    """One run of a batch on an instance, on GPU `gpu` or none. `shares` or `error` is set when it is done, never both."""
 
     __slots__ = (
         "batched",
         "error",
+        "gpu",
         "infer_end_ns",
         "input_end_ns",
         "outputs",
@@ -46,6 +47,7 @@ class Execution:
         self.batched = batched
         self.shares: Sequence[Sequence[Array]] = ()
         self.error: JubakoError | None = None
+        self.gpu: int | None = None
         self.start_ns = self.input_end_ns = self.infer_end_ns = self.stop_ns = 0
 
     def run(self, instance: Instance) -> None:

@@ -11,13 +11,15 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.backends.placement import Device
 from jubako.config.interface import Admission, Interface, interface_of
-from jubako.errors import Cancelled, JubakoError, Unavailable
+from jubako.config.metrics import first_response_bounds
+from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread
 from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
 from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.schedulers.queue import BatchQueue, FifoQueue
-from jubako.statistics import ModelStatistics
+from jubako.statistics import Failure, ModelStatistics, Refusal
+from jubako.statistics.extras import FIRST_RESPONSE_BOUNDS_MS, Extras, FirstResponses, Summaries
 from jubako.tensor import Array, Datatype
 
 log = logging.getLogger("jubako.runner")
@@ -43,6 +45,10 @@ class RunnerOptions:
     """Where the configuration sets no bound (0): a queue without one would take memory until there is none."""
     run_in_loop: bool = True
     """Executions shorter than a thread hop may run in the loop."""
+    summaries: bool = False
+    """Keep the durations of the last minute, for quantiles."""
+    first_responses: bool = False
+    """Count the times to the first response."""
 
 
 @dataclass
@@ -66,6 +72,7 @@ class Runner:
         self._datatypes = tuple(output.datatype for output in self.interface.outputs.values())
         self._admissions: dict[Signature, Admission] = {}
         self._answers: dict[object, ResponseSignature] = {}
+        self.statistics.extras = self._make_extras()
         self._batcher = Batcher(
             self._make_queue(),
             self.instances,
@@ -75,6 +82,12 @@ class Runner:
             leave=InLoopLeave(possible=self._may_run_in_loop()),
             loop=asyncio.get_running_loop(),
         )
+
+    def _make_extras(self) -> Extras | None:
+        summaries = Summaries() if self.options.summaries else None
+        bounds = first_response_bounds(self.config)
+        first = FirstResponses(bounds or FIRST_RESPONSE_BOUNDS_MS) if self.options.first_responses else None
+        return None if summaries is None and first is None else Extras(summaries, first)
 
     def _make_queue(self) -> FifoQueue[Pending]:
         batching = self.config.dynamic_batching
@@ -116,7 +129,11 @@ class Runner:
         signature = request.signature
         admission = self._admissions.get(signature)
         if admission is None:
-            admission = self.interface.admit(signature, request.id)
+            try:
+                admission = self.interface.admit(signature, request.id)
+            except InvalidArgument:
+                self.statistics.refused(Refusal.INVALID)
+                raise
             if signature.reusable:
                 if len(self._admissions) >= REMEMBERED:
                     self._admissions.clear()
@@ -124,6 +141,7 @@ class Runner:
         try:
             return self._batcher.submit(request, admission, reply)
         except Unavailable as error:
+            self.statistics.refused(Refusal.STOPPING if self._batcher.stopping else Refusal.QUEUE_FULL)
             raise Unavailable(f"{label(request.id)}{error}") from None
 
     def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
@@ -131,7 +149,8 @@ class Runner:
         now_ns = time.monotonic_ns()
         if execution.error is not None:
             for pending in batch:
-                self.statistics.fail.add(now_ns - pending.request.start_ns)
+                reason = Failure.CANCELED if pending.cancelled else Failure.BACKEND
+                self._count_failure(reason, now_ns - pending.request.start_ns, execution.gpu)
                 error = Cancelled("") if pending.cancelled else execution.error
                 pending.reply(InferResponse(pending.request, error=error), True)
             return
@@ -147,25 +166,33 @@ class Runner:
         input_ns = execution.input_end_ns - execution.start_ns
         infer_ns = execution.infer_end_ns - execution.input_end_ns
         output_ns = execution.stop_ns - execution.infer_end_ns
-        self.statistics.executed(rows, input_ns, infer_ns, output_ns, time.time_ns() // 1_000_000)
-        answered, answered_rows, started_ns, queued_ns = 0, 0, 0, 0
+        now_ms = time.time_ns() // 1_000_000
+        statistics, extras = self.statistics, self.statistics.extras
+        answered, answered_rows, total_ns, queue_ns = 0, 0, 0, 0
         for pending in batch:
+            request_ns = now_ns - pending.request.start_ns
             if pending.cancelled:
-                self.statistics.fail.add(now_ns - pending.request.start_ns)
+                self._count_failure(Failure.CANCELED, request_ns, execution.gpu)
                 continue
+            queued_ns = execution.start_ns - pending.queued_ns
             answered += 1
             answered_rows += pending.rows
-            started_ns += pending.request.start_ns
-            queued_ns += pending.queued_ns
-        self.statistics.succeeded(
-            answered,
-            answered_rows,
-            now_ns * answered - started_ns,
-            execution.start_ns * answered - queued_ns,
-            input_ns,
-            infer_ns,
-            output_ns,
-        )
+            total_ns += request_ns
+            queue_ns += queued_ns
+            statistics.took(request_ns, queued_ns)
+            if extras is not None:
+                extras.succeeded(now_ns, request_ns, queued_ns, input_ns, infer_ns, output_ns)
+        shares = (statistics,) if execution.gpu is None else (statistics, statistics.on_gpu(execution.gpu))
+        for share in shares:
+            share.executed(rows, input_ns, infer_ns, output_ns, now_ms)
+            share.succeeded(answered, answered_rows, total_ns, queue_ns, input_ns, infer_ns, output_ns)
+
+    def _count_failure(self, reason: Failure, total_ns: int, gpu: int | None) -> None:
+        self.statistics.failed(reason, total_ns)
+        if gpu is not None:
+            self.statistics.on_gpu(gpu).failed(reason, total_ns)
+        if self.statistics.extras is not None:
+            self.statistics.extras.failed(total_ns)
 
     def _response(self, pending: Pending, share: Sequence[Array]) -> InferResponse:
         positions = pending.admission.outputs
@@ -191,7 +218,7 @@ class Runner:
 
     def refused(self, pending: Pending, error: JubakoError) -> None:
         """Count and answer a queued request that will not be executed."""
-        self.statistics.fail.add(time.monotonic_ns() - pending.request.start_ns)
+        self._count_failure(_reason(error), time.monotonic_ns() - pending.request.start_ns, None)
         pending.reply(InferResponse(pending.request, error=error), True)
 
     def stop(self) -> None:
@@ -209,3 +236,14 @@ class Runner:
         )
         for instance in self.instances:
             await instance.close()
+
+
+def _reason(error: JubakoError) -> Failure:
+    """Return why a request failed that had been queued and was not executed."""
+    match error:
+        case Cancelled():
+            return Failure.CANCELED
+        case Unavailable():
+            return Failure.REJECTED
+        case _:
+            return Failure.OTHER

@@ -92,6 +92,11 @@ class Batcher:
         return len(self._queue)
 
     @property
+    def stopping(self) -> bool:
+        """No more requests are accepted."""
+        return self._stopping
+
+    @property
     def unfinished(self) -> int:
         """Requests in the queue, and executions under way."""
         return len(self._queue) + self._running
@@ -157,6 +162,7 @@ class Batcher:
                 self._batched,
             )
             instance = self._idle.pop()
+            execution.gpu = instance.placement.gpu
             self._running += 1
             if self._leave.given:
                 self._run_here(instance, execution, batch)
