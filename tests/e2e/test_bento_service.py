@@ -275,6 +275,7 @@ def test_exit_on_error_ends_the_server_with_1(tmp_path: Path, served: Serve) -> 
         ({}, {"JUBAKO_MODLE": "x"}, "environment variable JUBAKO_MODLE: there is no such argument"),
         ({"topology": "services"}, {}, "not built yet; only 'embedded' is"),
         ({"workers": "4"}, {}, "workers=4 (argument): not built yet"),
+        ({}, {"BENTOML_CONFIG_OPTIONS": "services.jubako.workers=2"}, "services.jubako.workers=2: not built yet"),
         ({"model_repository": "/there/is/no/such/folder"}, {}, "/there/is/no/such/folder"),
     ],
 )

@@ -18,7 +18,7 @@ from jubako.bundle.arguments import Settled, settle
 from jubako.bundle.image import image_for
 from jubako.bundle.models import Found, find_models, tell_workers
 from jubako.bundle.reports import Report, send
-from jubako.bundle.service import Jubako, JubakoService
+from jubako.bundle.service import SERVICE_NAME, Jubako, JubakoService
 from jubako.bundle.translate import log_level_of, server_options_of
 from jubako.errors import JubakoError
 
@@ -59,9 +59,9 @@ try:
 except JubakoError as error:
     raise BadArgument(str(error)) from error
 
-service: JubakoService = bentoml.service(name="jubako", service_class=JubakoService, image=image_for(_found.backends))(
-    Jubako
-)
+service: JubakoService = bentoml.service(
+    name=SERVICE_NAME, service_class=JubakoService, image=image_for(_found.backends)
+)(Jubako)
 service.arguments = _settled.arguments
 service.found = _found
 service.models.extend(BentoModel(version.tag) for version in _found.snapshot.versions)

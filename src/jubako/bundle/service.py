@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml.exceptions import BentoMLConfigException
 from pydantic import Field
 from starlette.types import ASGIApp
 
 from jubako.backends.gpus import find_gpus
 from jubako.bundle.api import error_response, infer_lists
-from jubako.bundle.arguments import Arguments
+from jubako.bundle.arguments import NOT_BUILT, Arguments
 from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
 from jubako.bundle.models import Found, tell_supervisor_of_failure
 from jubako.bundle.orphans import end_with_parent
@@ -35,6 +36,7 @@ from jubako.runner import State
 from jubako.server import InferenceServer
 
 log = logging.getLogger("jubako.bundle")
+SERVICE_NAME = "jubako"
 FAILED_TO_LOAD = "creating server: Internal - failed to load all models"
 
 
@@ -107,6 +109,18 @@ class Jubako:
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.server.ready
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def refuse_more_workers() -> None:
+        """Refuse BentoML's own setting too; called in the supervisor, before any worker is started.
+
+        Raises:
+            BentoMLConfigException: more than one worker is configured.
+        """
+        workers = BentoMLContainer.config.services[SERVICE_NAME].get().get("workers")
+        if workers not in {None, 1}:
+            raise BentoMLConfigException(f"services.{SERVICE_NAME}.workers={workers}: {NOT_BUILT['workers'].why}")
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
