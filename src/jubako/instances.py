@@ -22,7 +22,7 @@ log = logging.getLogger("jubako.instances")
 
 
 class Execution:
-    """One run of a batch on an instance, on GPU `gpu` or none. `shares` or `error` is set when it is done, never both."""
+    """One run of a batch on an instance; `gpu` says on which, if any. `shares` or `error` is set when it is done."""
 
     __slots__ = (
         "batched",

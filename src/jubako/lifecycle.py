@@ -14,6 +14,7 @@ from jubako.loading import LoadOptions, load_runner, plan_load
 from jubako.repository import Snapshot, StoredVersion
 from jubako.request import LATEST
 from jubako.runner import Runner, State
+from jubako.statistics import Refusal
 
 log = logging.getLogger("jubako.lifecycle")
 
@@ -62,6 +63,12 @@ class Lifecycle:
         if runner is None:
             raise self._why_not(name, version)
         return runner
+
+    def refuse(self, name: str, version: int, reason: Refusal) -> None:
+        """Count a request that a ready version will not be given."""
+        runner = self._ready.get((name, version))
+        if runner is not None:
+            runner.statistics.refused(reason)
 
     def _why_not(self, name: str, version: int) -> JubakoError:
         asked = f"Request for unknown model: '{name}'"

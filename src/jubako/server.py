@@ -8,8 +8,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -20,7 +21,7 @@ from jubako.loading import LoadOptions
 from jubako.repository import Snapshot
 from jubako.request import LATEST, InferRequest, InferResponse, Reply, TensorSpec, Ticket
 from jubako.runner import Runner
-from jubako.statistics import ModelStatistics
+from jubako.statistics import ModelStatistics, Refusal
 
 log = logging.getLogger("jubako.server")
 
@@ -35,6 +36,7 @@ EXTENSIONS: Sequence[str] = (
 """What is built, in the order in which Triton lists its own."""
 
 VERSION = re.compile(r"[+-]?[0-9]+")
+STOPPING: Final = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ class VersionStatistics:
     name: str
     version: int
     statistics: ModelStatistics
+    waiting: int = 0
+    """Requests in the queue, now."""
+    load_ns: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The configuration's `metric_tags`."""
 
 
 def parse_version(text: str) -> int:
@@ -105,14 +112,15 @@ class InferenceServer:
     # --- the data plane -------------------------------------------------------------------------------------------
 
     def runner(self, name: str, version: int = LATEST) -> Runner:
-        """Return the ready version asked for.
+        """Return the ready version asked for, for an inference.
 
         Raises:
             NotFound: no such model or version, or none ready.
             Unavailable: the version is known but not ready, or the server is shutting down.
         """
         if not self._accepting:
-            raise Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
+            self._lifecycle.refuse(name, version, Refusal.STOPPING)
+            raise Unavailable(STOPPING)
         return self._lifecycle.runner(name, version)
 
     def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
@@ -185,7 +193,9 @@ class InferenceServer:
             NotFound: no such model or version, or none ready.
             Unavailable: known, but not ready.
         """
-        self.runner(name, version)
+        if not self._accepting:
+            raise Unavailable(STOPPING)
+        self._lifecycle.runner(name, version)
         return True
 
     def model_metadata(self, name: str, version: int = LATEST) -> ModelMetadata:
@@ -229,7 +239,7 @@ class InferenceServer:
                 runners = [runner for runner in runners if runner.version == version]
                 if not runners:
                     raise InvalidArgument(f"requested model version is not available for model '{name}'")
-        return [VersionStatistics(runner.name, runner.version, runner.statistics) for runner in runners]
+        return [_statistics_of(runner) for runner in runners]
 
     def index(self, ready_only: bool = False) -> list[IndexRow]:
         """Return a row for each known version, sorted by name and version."""
@@ -256,3 +266,8 @@ class InferenceServer:
         """Refuse what still waits, let running executions end, and unload everything."""
         self.stop_accepting()
         await self._lifecycle.close()
+
+
+def _statistics_of(runner: Runner) -> VersionStatistics:
+    tags = dict(runner.config.metric_tags)
+    return VersionStatistics(runner.name, runner.version, runner.statistics, runner.waiting, runner.load_ns, tags)

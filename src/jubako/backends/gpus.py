@@ -1,6 +1,6 @@
 """Which GPUs a process may use, found without loading a framework: `import torch` costs seconds and 200 MiB.
 
-`find_gpus` asks the machine; `visible_gpus` decides, and is pure.
+`find_gpus` and `find_uuids` ask the machine; `visible_gpus` and `visible_uuids` decide, and are pure.
 """
 
 import ctypes
@@ -17,7 +17,12 @@ VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 def find_gpus(environ: Mapping[str, str]) -> list[int]:
     """Return the ids of the NVIDIA GPUs that CUDA would show this process, counted from 0 as CUDA counts them."""
-    return visible_gpus(_uuids_by_nvml() or _uuids_by_proc(PROC), environ.get(VISIBLE))
+    return list(range(len(find_uuids(environ))))
+
+
+def find_uuids(environ: Mapping[str, str]) -> list[str]:
+    """Return the UUIDs of those GPUs: an id is a place in this list."""
+    return visible_uuids(_uuids_by_nvml() or _uuids_by_proc(PROC), environ.get(VISIBLE))
 
 
 def visible_gpus(uuids: Sequence[str], visible: str | None) -> list[int]:
@@ -27,8 +32,13 @@ def visible_gpus(uuids: Sequence[str], visible: str | None) -> list[int]:
     not a GPU of this machine (`-1`, by custom, hides all), a repeated one hides all, and what is left is renumbered
     from 0. A `MIG-` slice is believed: it cannot be told from the UUIDs of whole GPUs.
     """
+    return list(range(len(visible_uuids(uuids, visible))))
+
+
+def visible_uuids(uuids: Sequence[str], visible: str | None) -> list[str]:
+    """Return those of `uuids` that CUDA shows under CUDA_VISIBLE_DEVICES `visible`, by id."""
     if visible is None:
-        return list(range(len(uuids)))
+        return list(uuids)
     shown: list[str] = []
     for entry in visible.split(","):
         uuid = _resolve(entry.strip(), uuids)
@@ -37,7 +47,7 @@ def visible_gpus(uuids: Sequence[str], visible: str | None) -> list[int]:
         if uuid in shown:
             return []
         shown.append(uuid)
-    return list(range(len(shown)))
+    return shown
 
 
 def _resolve(entry: str, uuids: Sequence[str]) -> str | None:
