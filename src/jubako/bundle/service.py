@@ -5,6 +5,7 @@ run yet; the hooks of `Jubako` then run in that loop.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -58,9 +59,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         self.server = InferenceServer(server_options_of(self.arguments, find_gpus(os.environ)))
         v2 = RestApp(self.server, limits, allow_all)
         around = self._surroundings()
+        lane.install(self.server, limits, allow_all, fast=self.arguments.http_fast_lane and not around.any)
         if not around.any:
-            if self.arguments.http_fast_lane:
-                lane.install(self.server, limits, allow_all)
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)
         return Dispatch(around.wrap(WithoutPrefix(v2, around.prefix)), others, around.prefix)
@@ -140,6 +140,8 @@ class Jubako:
             await service.server.load(service.found.snapshot)
         except Exception:  # nothing awaits this task before the end, and a server that is never ready must say why
             log.exception("loading the models broke")
+        gc.collect()
+        gc.freeze()  # what is loaded stays: full collections would look at all of it again and again
         rows = [_row(row) for row in service.server.index()]
         failed = service.arguments.exit_on_error and any(row.status != State.READY.value for row in rows)
         if failed:

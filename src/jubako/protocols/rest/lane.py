@@ -55,7 +55,8 @@ IDLE, HEAD, BODY = range(3)
 class Lane:
     """What all connections of one service share."""
 
-    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate) -> None:
+    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> None:
+        self.fast = fast
         self.server = server
         self.limits = limits
         self.gate = gate
@@ -280,6 +281,7 @@ class InferProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if (
             target is not None
+            and self.lane.fast
             and (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and self.parser.get_method() == b"POST"
@@ -382,19 +384,23 @@ SLOW_HEADERS: Final = frozenset((b"transfer-encoding", b"expect", b"content-enco
 """Headers that only the ASGI way understands, unless they say `identity`."""
 
 
-def protocol_class(server: InferenceServer, limits: Limits, gate: Gate) -> type[InferProtocol]:
-    """Return the protocol class for uvicorn that serves `server` in the fast lane."""
-    return type("JubakoInferProtocol", (InferProtocol,), {"lane": Lane(server, limits, gate)})
+def protocol_class(server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> type[InferProtocol]:
+    """Return the protocol class for uvicorn that serves `server` in the fast lane.
+
+    Without `fast` every request takes the ASGI way, within the same bounds on headers, connections and slow peers.
+    """
+    return type("JubakoInferProtocol", (InferProtocol,), {"lane": Lane(server, limits, gate, fast=fast)})
 
 
-def install(server: InferenceServer, limits: Limits, gate: Gate) -> bool:
+def install(server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
-    Without the lane every request takes the ASGI way: slower, and without the bounds on headers and slow peers.
+    Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` as in
+    `protocol_class`.
     """
     reason = unknown_internals()
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    HTTP_PROTOCOLS["auto"] = protocol_class(server, limits, gate)  # type: ignore[assignment]
+    HTTP_PROTOCOLS["auto"] = protocol_class(server, limits, gate, fast=fast)  # type: ignore[assignment]
     return True
