@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from jubako.backends.base import Instance
 from jubako.backends.placement import Placement
 from jubako.batch import join, split
@@ -19,6 +21,19 @@ from jubako.request import InferRequest
 from jubako.tensor import Array
 
 log = logging.getLogger("jubako.instances")
+
+
+def failure(error: BaseException) -> JubakoError:
+    """Return what clients are told of `error`, which a backend's code raised; a strange one becomes its `__cause__`."""
+    if isinstance(error, JubakoError):
+        return error
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # an error that cannot even be printed
+        text = type(error).__name__
+    told = Internal(text)
+    told.__cause__ = error
+    return told
 
 
 class Execution:
@@ -58,15 +73,22 @@ class Execution:
             self.input_end_ns = self.infer_end_ns = time.monotonic_ns()
             arrays = instance.execute(inputs, self.outputs)
             self.infer_end_ns = time.monotonic_ns()
-            self.shares = split(arrays, self.outputs, self.rows) if self.batched else [arrays]
-        except JubakoError as error:
-            self.error = error
-        except Exception as error:  # whatever a backend throws: these requests fail, the instance lives on
-            log.exception("execution failed for model '%s'", self.requests[0].model_name)
-            self.error = Internal(f"{type(error).__name__}: {error}")
-            self.error.__cause__ = error
+            self.shares = self._shares(arrays)
+        except BaseException as error:  # a SystemExit too: these requests fail, the instance lives on
+            if not isinstance(error, JubakoError):
+                log.exception("execution failed for model '%s'", self.requests[0].model_name)
+            # A traceback would hold this frame, and with it the requests' arrays, until the next garbage collection.
+            self.error = failure(error.with_traceback(None)).with_traceback(None)
         finally:
             self.stop_ns = time.monotonic_ns()
+
+    def _shares(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
+        if len(arrays) != len(self.outputs):
+            raise Internal(f"model gave {len(arrays)} outputs, {len(self.outputs)} are in its configuration")
+        for array in arrays:
+            if not isinstance(array, np.ndarray):
+                raise Internal(f"model gave an output of type {type(array).__name__} instead of an array")
+        return split(arrays, self.outputs, self.rows) if self.batched else [arrays]
 
 
 Done = Callable[[Execution], None]
@@ -84,18 +106,22 @@ class InstanceThread:
         self._work: queue.SimpleQueue[tuple[Execution, Done] | None] = queue.SimpleQueue()
         self._instance: Instance | None = None
         self._thread: threading.Thread | None = None
+        self._ended = asyncio.Event()
 
     async def start(self, load: Callable[[], Instance]) -> None:
         """Start the thread and load the instance in it.
 
+        A load cannot be interrupted: when the caller is cancelled the thread loads on, until `close` has it end.
+
         Raises:
-            Exception: what `load` raised; the thread has ended then.
+            JubakoError: what `load` raised, as clients are told; the thread is ending then.
         """
         loaded: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._live, args=(load, loaded), name=f"jubako {self.placement.name}", daemon=False
         )
-        self._thread.start()
+        thread.start()
+        self._thread = thread
         await loaded
 
     @property
@@ -109,36 +135,52 @@ class InstanceThread:
         self._work.put((execution, done))
 
     async def close(self) -> None:
-        """Close the instance in its thread once its last execution is over, and end the thread."""
+        """Close the instance in its thread once its load or last execution is over, and end the thread.
+
+        The thread is told at once, so that it ends by itself when the caller is cancelled.
+        """
         if self._thread is None:
             return
         self._work.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._thread = None
+        await self._ended.wait()
+        self._thread.join()  # its last act was to tell that it ends
 
     def _live(self, load: Callable[[], Instance], loaded: asyncio.Future[None]) -> None:
         try:
             self._instance = load()
-        except BaseException as error:
-            self._tell(_fail, loaded, error)
-            return
-        self._tell(_succeed, loaded)
-        while (work := self._work.get()) is not None:
-            execution, done = work
-            execution.run(self._instance)
-            self._tell(done, execution)
-            del work, execution, done  # an idle thread must not keep the last batch alive
-        try:
-            self._instance.close()
-        except Exception:
-            log.exception("closing instance '%s' failed", self.placement.name)
-        self._instance = None
+        except BaseException as error:  # a SystemExit, or what no future takes: it is this model's alone
+            if not isinstance(error, JubakoError):
+                log.exception("loading instance '%s' broke", self.placement.name)
+            self._tell(_fail, loaded, failure(error))
+        else:
+            if self._tell(_succeed, loaded):
+                self._work_on(self._instance)
+            self._close()
+        self._tell(self._ended.set)
 
-    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+    def _work_on(self, instance: Instance) -> None:
+        heard = True
+        while heard and (work := self._work.get()) is not None:
+            execution, done = work
+            execution.run(instance)
+            heard = self._tell(done, execution)
+            del work, execution, done  # an idle thread must not keep the last batch alive
+
+    def _close(self) -> None:
+        instance, self._instance = self._instance, None
+        assert instance is not None
+        try:
+            instance.close()
+        except BaseException:
+            log.exception("closing instance '%s' failed", self.placement.name)
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> bool:
+        """Have the loop call `callback`; False when the loop is closed and nobody is left to hear of anything."""
         try:
             self._loop.call_soon_threadsafe(callback, *args)
-        except RuntimeError:  # the loop was closed under a running execution: nobody is left to hear of it
-            log.warning("instance '%s' finished after the server had stopped", self.placement.name)
+        except RuntimeError:
+            return False
+        return True
 
 
 def _succeed(future: asyncio.Future[None]) -> None:
@@ -146,6 +188,6 @@ def _succeed(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _fail(future: asyncio.Future[None], error: BaseException) -> None:
+def _fail(future: asyncio.Future[None], error: JubakoError) -> None:
     if not future.done():
         future.set_exception(error)
