@@ -24,11 +24,12 @@ class Page:
 
     def value(self, name: str, **labels: str) -> float:
         """Return the one sample of that name whose labels include `labels`."""
-        (found,) = [s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()]
+        (found,) = [s.value for s in self.named(name) if labels.items() <= s.labels.items()]
         return float(found)
 
-    def has(self, name: str) -> bool:
-        return any(sample.name == name for sample in self.samples)
+    def named(self, name: str) -> list[Sample]:
+        """Return the samples of that name; the parser gives every counter the ending `_total`."""
+        return [sample for sample in self.samples if sample.name in (name, f"{name}_total")]
 
 
 def faults(text: str) -> list[str]:
