@@ -162,7 +162,7 @@ class Runner:
                 pending.reply(self._response(pending, share), True)
 
     def _count(self, execution: Execution, batch: Sequence[Pending], now_ns: int) -> None:
-        rows = sum(pending.rows for pending in batch)
+        rows = 0
         input_ns = execution.input_end_ns - execution.start_ns
         infer_ns = execution.infer_end_ns - execution.input_end_ns
         output_ns = execution.stop_ns - execution.infer_end_ns
@@ -170,6 +170,7 @@ class Runner:
         statistics, extras = self.statistics, self.statistics.extras
         answered, answered_rows, total_ns, queue_ns = 0, 0, 0, 0
         for pending in batch:
+            rows += pending.rows
             request_ns = now_ns - pending.request.start_ns
             if pending.cancelled:
                 self._count_failure(Failure.CANCELED, request_ns, execution.gpu)
