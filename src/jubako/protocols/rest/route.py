@@ -8,24 +8,11 @@ control characters) is no concern here: it is looked up among the models' names 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final
 from urllib.parse import unquote
 
-
-class Group(StrEnum):
-    """A restricted category, under the name that Triton gives it."""
-
-    HEALTH = "health"
-    METADATA = "metadata"
-    INFERENCE = "inference"
-    SHARED_MEMORY = "shared-memory"
-    MODEL_CONFIG = "model-config"
-    MODEL_REPOSITORY = "model-repository"
-    STATISTICS = "statistics"
-    TRACE = "trace"
-    LOGGING = "logging"
-
+from jubako.protocols.access import Group as Group
 
 GET: Final = frozenset(("GET",))
 POST: Final = frozenset(("POST",))

@@ -1,0 +1,95 @@
+"""Answers of inference, from arrays to bytes. No I/O, no gRPC.
+
+Outputs always travel in `raw_output_contents` (grpc.md section 3.4). What answers with the same outputs have in common
+is remembered; the id and the tensors are set behind it, because protobuf reads fields in any order.
+"""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import numpy as np
+from tritonclient.grpc import service_pb2 as pb
+
+from jubako.errors import InvalidArgument
+from jubako.protocols.classification import classify
+from jubako.protocols.grpc.plan import Buffer, Encoded, Head, ReplyPlan
+from jubako.protocols.grpc.wire import prefix
+from jubako.request import InferResponse, TensorSpec
+from jubako.tensor import Array, Datatype, encode_bytes
+
+REMEMBERED_HEADS: Final = 256
+MAX_SIZE: Final = 2**31 - 1
+_ID: Final = 3
+_RAW_OUTPUT: Final = 6
+
+
+def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
+    """Return an answer that is not an error as a ModelInferResponse.
+
+    Outputs come in the model's order. Tensors are the response's own arrays, not copies, where their layout allows.
+
+    Raises:
+        InvalidArgument: an output cannot be written as asked (classes of strings), or the answer is too large.
+    """
+    assert response.signature is not None
+    head = plan.heads.get(response.signature)
+    if head is None:
+        return _encode_anew(response, plan)
+    parts: list[Buffer] = [head.message]
+    size = head.size or len(head.message)
+    request_id = response.request.id
+    if request_id:
+        written = request_id.encode()
+        before = prefix(_ID, len(written))
+        parts += (before, written)
+        size += len(before) + len(written)
+    if head.size:
+        for before, array in zip(head.prefixes, response.arrays, strict=True):
+            parts += (before, array if array.flags.c_contiguous else np.ascontiguousarray(array))
+    else:
+        for spec, array in zip(response.signature.outputs, response.arrays, strict=True):
+            size += _append(parts, array, spec.datatype)
+    return _checked(parts, size)
+
+
+def _append(parts: list[Buffer], array: Array, datatype: Datatype) -> int:
+    data: Buffer = encode_bytes(array) if datatype is Datatype.BYTES else np.ascontiguousarray(array)
+    length = data.nbytes if isinstance(data, np.ndarray) else len(data)
+    before = prefix(_RAW_OUTPUT, length)
+    parts += (before, data)
+    return len(before) + length
+
+
+def _checked(parts: list[Buffer], size: int) -> Encoded:
+    if size > MAX_SIZE:
+        raise InvalidArgument(f"Response has byte size {size} which exceeds gRPC's byte size limit {MAX_SIZE}.")
+    return Encoded(parts, size)
+
+
+def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
+    signature = response.signature
+    assert signature is not None
+    message = pb.ModelInferResponse(model_name=signature.model_name, model_version=str(signature.model_version))
+    tensors: list[Buffer] = []
+    size = 0
+    for spec, array in zip(signature.outputs, response.arrays, strict=True):
+        if count := plan.classes.get(spec.name):
+            labels = (response.labels or {}).get(spec.name, ())
+            array = classify(array, spec.datatype, count, labels, response.batched)
+            spec = TensorSpec(spec.name, Datatype.BYTES, array.shape)
+        message.outputs.add(name=spec.name, datatype=spec.datatype.name, shape=spec.shape)
+        size += _append(tensors, array, spec.datatype)
+    written: bytes = message.SerializeToString()
+    if not plan.classes:
+        fixed = all(spec.datatype.size for spec in signature.outputs)
+        prefixes = [before for before in tensors[::2] if isinstance(before, bytes)]
+        if len(plan.heads) >= REMEMBERED_HEADS:
+            plan.heads.clear()
+        plan.heads[signature] = Head(written, prefixes, len(written) + size) if fixed else Head(written)
+    before = pb.ModelInferResponse(id=response.request.id).SerializeToString()
+    return _checked([written, before, *tensors], len(written) + len(before) + size)
+
+
+def joined(parts: Sequence[Buffer]) -> bytes:
+    """Return `parts` as one; arrays are read where they lie."""
+    return b"".join(cast("Sequence[bytes]", parts))  # numpy's types do not say that an array is a buffer

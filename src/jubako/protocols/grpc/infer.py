@@ -1,0 +1,102 @@
+"""ModelInfer and the requests of ModelStreamInfer: message in, message out, over the data plane. No gRPC machinery."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+from jubako.errors import Internal, JubakoError, Unavailable, Unsupported
+from jubako.protocols.grpc.decode import Targets, decode
+from jubako.protocols.grpc.encode import encode, joined
+from jubako.protocols.grpc.plan import ReplyPlan
+from jubako.protocols.grpc.wire import Cut, cut
+from jubako.request import InferRequest, InferResponse, Reply, Ticket
+from jubako.runner import Runner
+
+log = logging.getLogger("jubako.grpc")
+
+STOPPING = "GRPC server is shutting down and has stopped accepting new requests."
+Answer = Callable[[bytes | JubakoError], None]
+
+
+class DataPlane(Protocol):
+    """What inference needs of a server."""
+
+    @property
+    def stopping(self) -> bool:
+        """New inference is refused."""
+
+    def runner(self, name: str, version: int) -> Runner:
+        """Return the ready version asked for, or raise why there is none."""
+
+    def submit(self, request: InferRequest, reply: Reply, /) -> Ticket | None:
+        """Queue a request; never raises."""
+
+
+class Inference:
+    """Turns messages into requests of `server`."""
+
+    def __init__(self, server: DataPlane) -> None:
+        self._server = server
+        self._targets = Targets()
+
+    @property
+    def stopping(self) -> bool:
+        """New inference is refused."""
+        return self._server.stopping
+
+    def read(self, message: Cut, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+        """Return the request that a message is, and how to answer it.
+
+        Raises:
+            JubakoError: it is none, or there is no such model.
+        """
+        name, version = self._targets.of(message.header)
+        return decode(message, self._server.runner(name, version), start_ns)
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
+        """Queue a request (see `InferenceServer.submit`)."""
+        return self._server.submit(request, reply)
+
+    def infer(self, message: bytes, answer: Answer) -> Ticket | None:
+        """Answer one ModelInferRequest: `answer` gets a ModelInferResponse or an error, exactly once.
+
+        Never raises. There is no ticket if it was answered before this returned.
+        """
+        start_ns = time.monotonic_ns()
+        try:
+            if self._server.stopping:
+                raise Unavailable(STOPPING)
+            request, plan = self.read(cut(message), start_ns)
+            if plan.decoupled:
+                raise Unsupported("ModelInfer RPC doesn't support models with decoupled transaction policy")
+        except JubakoError as error:
+            answer(error)
+            return None
+        except Exception as error:
+            answer(unexpected("ModelInfer", error))
+            return None
+
+        def reply(response: InferResponse, final: bool, /) -> None:
+            if final:
+                answer(_written(response, plan))
+
+        return self._server.submit(request, reply)
+
+
+def _written(response: InferResponse, plan: ReplyPlan) -> bytes | JubakoError:
+    if response.error is not None:
+        return response.error
+    try:
+        return joined(encode(response, plan).parts)
+    except JubakoError as error:
+        return error
+    except Exception as error:
+        return unexpected("ModelInfer", error)
+
+
+def unexpected(method: str, error: Exception) -> Internal:
+    """Return what a client hears of a fault of our own; the log hears the rest."""
+    log.error("%s broke: %a\n%s", method, error, "".join(traceback.format_tb(error.__traceback__)))
+    return Internal("unexpected error while answering the request")
