@@ -6,7 +6,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from e2e.models import copy_examples, slow_to_load
