@@ -31,8 +31,10 @@ from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import Body, Encoded
 from jubako.protocols.rest.route import Route, Verb, match
 from jubako.protocols.rest.status import Refused, error_body, status_of
+from jubako.protocols.rest.traffic import Traffic
 from jubako.request import InferRequest, InferResponse
 from jubako.server import InferenceServer, parse_version
+from jubako.statistics import Refusal
 
 log = logging.getLogger("jubako.rest")
 
@@ -63,18 +65,20 @@ UNBUILT: Final[Mapping[Verb, str]] = {
 class RestApp:
     """`/v2` as an ASGI app, over `server`."""
 
-    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate) -> None:
+    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate, traffic: Traffic | None = None) -> None:
         self._server = server
         self._limits = limits
         self._gate = gate
+        self._traffic = traffic or Traffic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing is raised but what ends the task."""
         if scope["type"] != "http":
             return
-        call = _Call(self._server, self._limits, scope, receive, send)
+        route = match(_path(scope))
+        call = _Call(self._server, self._limits, scope, receive, self._counted(route, send))
         try:
-            await call.answer(self._route(scope))
+            await call.answer(self._checked(route, scope))
         except Disconnected:
             return
         except Refused as refused:
@@ -91,9 +95,19 @@ class RestApp:
             )
             await call.refuse(500, "unexpected error while answering the request")
 
-    def _route(self, scope: Scope) -> Route:
+    def _counted(self, route: Route | None, send: Send) -> Send:
+        """Return `send`, such that it counts the answer."""
+        verb = None if route is None else route.verb
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._traffic.count(verb, message["status"])
+            await send(message)
+
+        return counted
+
+    def _checked(self, route: Route | None, scope: Scope) -> Route:
         """Return the route, once path, access and method, in this order, are found right."""
-        route = match(_path(scope))
         if route is None:
             raise Refused(404, "Not Found")
         if (refused := self._gate.check(route.group, scope["headers"])) is not None:
@@ -195,8 +209,12 @@ class _Call:
         start_ns = time.monotonic_ns()
         if coding is not Coding.IDENTITY:
             body = await inflate(body, self._limits.max_input_size)
-        length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
-        request, plan = decode(body, length, runner, self._limits, start_ns)
+        try:
+            length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
+            request, plan = decode(body, length, runner, self._limits, start_ns)
+        except JubakoError:
+            runner.statistics.refused(Refusal.INVALID)
+            raise
         del body
         response = await self._outcome(request)
         if response.error is not None:

@@ -25,11 +25,13 @@ from jubako.protocols.rest.gate import Gate
 from jubako.protocols.rest.internals import unknown_internals
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import ReplyPlan
-from jubako.protocols.rest.route import infer_target
+from jubako.protocols.rest.route import Verb, infer_target
 from jubako.protocols.rest.status import error_body, status_of
+from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.rest.watch import Watch
 from jubako.request import InferResponse, Ticket
 from jubako.server import InferenceServer, parse_version
+from jubako.statistics import Refusal
 
 log = logging.getLogger("jubako.rest")
 
@@ -55,8 +57,11 @@ IDLE, HEAD, BODY = range(3)
 class Lane:
     """What all connections of one service share."""
 
-    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> None:
+    def __init__(
+        self, server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+    ) -> None:
         self.fast = fast
+        self.traffic = traffic or Traffic()
         self.server = server
         self.limits = limits
         self.gate = gate
@@ -146,10 +151,15 @@ class FastCycle:
         start_ns = time.monotonic_ns()
         try:
             runner = lane.server.runner(*self.target)
+        except JubakoError as error:
+            self.refuse(error)
+            return
+        try:
             length = header_length(self.header_length, len(self.body))
             request, self.plan = decode(self.body, length, runner, lane.limits, start_ns)
             self.body = b""
         except JubakoError as error:
+            runner.statistics.refused(Refusal.INVALID)
             self.refuse(error)
             return
         except Exception:
@@ -191,6 +201,10 @@ class FastCycle:
 
     def _write(self, status: int, content_type: bytes, extra: bytes, body: list[Any], size: int | None = None) -> None:
         protocol = self.protocol
+        if status == 200:
+            protocol.lane.traffic.inferred += 1
+        else:
+            protocol.lane.traffic.count(Verb.INFER, status)
         head = b"HTTP/1.1 %d %b\r\n%bContent-Type: %b\r\n%bContent-Length: %d\r\n%b\r\n" % (
             status,
             b"OK" if status == 200 else REASONS.get(status, b""),
@@ -384,23 +398,30 @@ SLOW_HEADERS: Final = frozenset((b"transfer-encoding", b"expect", b"content-enco
 """Headers that only the ASGI way understands, unless they say `identity`."""
 
 
-def protocol_class(server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> type[InferProtocol]:
+def protocol_class(
+    server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+) -> type[InferProtocol]:
     """Return the protocol class for uvicorn that serves `server` in the fast lane.
 
-    Without `fast` every request takes the ASGI way, within the same bounds on headers, connections and slow peers.
+    It counts its answers in `traffic`. Without `fast` every request takes the ASGI way, within the same bounds on
+    headers, connections and slow peers.
     """
-    return type("JubakoInferProtocol", (InferProtocol,), {"lane": Lane(server, limits, gate, fast=fast)})
+    return type(
+        "JubakoInferProtocol", (InferProtocol,), {"lane": Lane(server, limits, gate, fast=fast, traffic=traffic)}
+    )
 
 
-def install(server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True) -> bool:
+def install(
+    server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
-    Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` as in
-    `protocol_class`.
+    Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` and
+    `traffic` as in `protocol_class`.
     """
     reason = unknown_internals()
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    HTTP_PROTOCOLS["auto"] = protocol_class(server, limits, gate, fast=fast)  # type: ignore[assignment]
+    HTTP_PROTOCOLS["auto"] = protocol_class(server, limits, gate, fast=fast, traffic=traffic)  # type: ignore[assignment]
     return True
