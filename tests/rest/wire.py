@@ -83,12 +83,15 @@ class Wire:
         del self.buffer[:size]
         return Answer(status, headers, body)
 
-    def is_closed_by_peer(self) -> bool:
-        """Wait for the end of the connection; False if something else comes."""
+    def is_closed_by_peer(self, within_s: float = 3) -> bool:
+        """Wait for the end of the connection, less long than idle ones are kept; False if something else comes."""
+        self.socket.settimeout(within_s)
         try:
             return not self.buffer and self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
+        except TimeoutError:
+            return False
 
     def _more(self) -> None:
         data = self.socket.recv(1 << 20)
