@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from jubako.errors import Internal, InvalidArgument, NotFound
+from jubako.errors import Internal, InvalidArgument
 from jubako.protocols.rest.fields import member, object_or_nothing, required, shape_of, unsigned
 from jubako.protocols.rest.json_tensor import TOO_DEEP, WrongStringCount, decode_list, size_of
 from jubako.protocols.rest.json_text import parse
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import BinaryTensor, Body, OutputPlan, Plan, ReplyPlan
+from jubako.protocols.shared_memory import NO_REGIONS, Copies, Place, Regions
 from jubako.request import InferRequest, ParameterValue, Signature, TensorSpec
 from jubako.runner import Runner
 from jubako.tensor import BY_NAME, CUT_STRING, MAX_ELEMENTS, Array, Datatype, decode_bytes, shape_text
@@ -59,10 +60,12 @@ def _stoi(text: str) -> int:
     return value
 
 
-def decode(body: Body, length: int, runner: Runner, limits: Limits, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+def decode(
+    body: Body, length: int, runner: Runner, limits: Limits, start_ns: int, regions: Regions = NO_REGIONS
+) -> tuple[InferRequest, ReplyPlan]:
     """Return the request in `body`, whose JSON is the first `length` bytes, and how to answer it.
 
-    Fixed-size binary tensors are views of `body`.
+    Fixed-size binary tensors are views of `body`; those in shared memory are copies.
 
     Raises:
         JubakoError: the body is not a request; Triton's class and words.
@@ -73,17 +76,51 @@ def decode(body: Body, length: int, runner: Runner, limits: Limits, start_ns: in
     request_id, key = _split_id(header)
     plan = runner.memo.get(key)
     if isinstance(plan, Plan) and len(body) - length == plan.total:
+        if plan.shared:
+            return _shared(body, length, plan, runner, limits, regions, request_id, start_ns)
         arrays = [
             _view(body, length, tensor)
             if tensor.datatype.size
-            else _strings(body, length, tensor, runner.name, request_id)
+            else _strings(memoryview(body), length, tensor, runner.name, request_id)
             for tensor in plan.tensors
         ]
         return (
             InferRequest(runner.name, runner.version, plan.signature, arrays, request_id, start_ns),
             plan.reply,
         )
-    return _Reading(body, header, key, runner, limits).request(start_ns)
+    return _Reading(body, header, key, runner, limits, regions).request(start_ns)
+
+
+def _shared(
+    body: Body,
+    length: int,
+    plan: Plan,
+    runner: Runner,
+    limits: Limits,
+    regions: Regions,
+    request_id: str,
+    start_ns: int,
+) -> tuple[InferRequest, ReplyPlan]:
+    """Return a repeated request with tensors in shared memory: what is there now, if its regions still are."""
+    copies = Copies(regions, limits.max_body_size)
+    arrays = []
+    for tensor in plan.tensors:
+        if tensor.place is not None:
+            arrays.append(_copied(copies, tensor, tensor.place, runner.name, request_id))
+        elif tensor.datatype.size:
+            arrays.append(_view(body, length, tensor))
+        else:
+            arrays.append(_strings(memoryview(body), length, tensor, runner.name, request_id))
+    request = InferRequest(runner.name, runner.version, plan.signature, arrays, request_id, start_ns)
+    return request, _held(plan.reply, regions)
+
+
+def _held(reply: ReplyPlan, regions: Regions) -> ReplyPlan:
+    """Return `reply` with the slots of its outputs held, so that they outlast their regions' registration."""
+    if not reply.shared:
+        return reply
+    slots = {name: regions.slot(output.place) for name, output in reply.outputs.items() if output.place is not None}
+    return ReplyPlan(reply.outputs, reply.default, reply.plain, shared=True, slots=slots, heads=reply.heads)
 
 
 def _split_id(header: bytes) -> tuple[str, bytes]:
@@ -154,10 +191,10 @@ def _view(body: Body, start: int, tensor: BinaryTensor) -> Array:
     return np.ndarray(tensor.shape, tensor.datatype.dtype, body, start + tensor.offset)
 
 
-def _strings(body: Body, start: int, tensor: BinaryTensor, model: str, request_id: str) -> Array:
+def _strings(body: memoryview, start: int, tensor: BinaryTensor, model: str, request_id: str) -> Array:
     begin = start + tensor.offset
     try:
-        return decode_bytes(memoryview(body)[begin : begin + tensor.size], tensor.shape, tensor.name, model)
+        return decode_bytes(body[begin : begin + tensor.size], tensor.shape, tensor.name, model)
     except InvalidArgument as error:
         if str(error).startswith(CUT_STRING):
             raise
@@ -168,22 +205,37 @@ def _prefix(request_id: str) -> str:
     return f"[request id: {request_id or '<id_unknown>'}] "
 
 
+def _has_its_size(tensor: BinaryTensor) -> bool:
+    return tensor.datatype.size is None or tensor.size == size_of(tensor.datatype, tensor.shape, tensor.name)
+
+
 def _view_or_nothing(body: Body, start: int, tensor: BinaryTensor) -> Array:
     """Return a view; an empty array where the bytes are not the shape's, which the admission is going to refuse."""
-    if tensor.size != size_of(tensor.datatype, tensor.shape, tensor.name):
+    if not _has_its_size(tensor):
         return np.empty(0, tensor.datatype.dtype)
     return _view(body, start, tensor)
+
+
+def _copied(copies: Copies, tensor: BinaryTensor, place: Place, model: str, request_id: str) -> Array:
+    data = copies.take(tensor.name, place)
+    if tensor.datatype.size is None:
+        return _strings(data, 0, tensor, model, request_id)
+    if not _has_its_size(tensor):
+        return np.empty(0, tensor.datatype.dtype)
+    return np.ndarray(tensor.shape, tensor.datatype.dtype, data)
 
 
 class _Reading:
     """One header being read for the first time."""
 
-    def __init__(self, body: Body, header: bytes, key: bytes, runner: Runner, limits: Limits) -> None:
+    def __init__(self, body: Body, header: bytes, key: bytes, runner: Runner, limits: Limits, regions: Regions) -> None:
         self.body = body
         self.header = header
         self.key = key
         self.runner = runner
         self.limits = limits
+        self.regions = regions
+        self.copies = Copies(regions, limits.max_body_size)
         self.position = len(header)
         self.id = ""
         self.names: set[str] = set()
@@ -206,14 +258,16 @@ class _Reading:
         if self.position != len(self.body):
             raise InvalidArgument(f"unexpected additional input data for model '{self.runner.name}'")
         outputs = self._outputs(document, default)
-        plain = default.binary if not outputs else all(o.binary and not o.classification for o in outputs.values())
-        reply = ReplyPlan(outputs, default, plain)
+        plain = default.binary if not outputs else all(_says_shapes_alone(output) for output in outputs.values())
+        reply = ReplyPlan(outputs, default, plain, any(output.place for output in outputs.values()))
+        held = _held(reply, self.regions)
         reusable = self._reusable()
         signature = Signature(tuple(self.specs), tuple(outputs), tuple(self.sizes), reusable=reusable, **fields)
         if reusable:
-            self._remember(Plan(signature, reply, self.tensors, len(self.body) - len(self.header)))
+            shared = reply.shared or any(tensor.place for tensor in self.tensors)
+            self._remember(Plan(signature, reply, self.tensors, len(self.body) - len(self.header), shared))
         request = InferRequest(self.runner.name, self.runner.version, signature, self.arrays, self.id, start_ns)
-        return request, reply
+        return request, held
 
     def _document(self) -> Any:
         try:
@@ -224,10 +278,12 @@ class _Reading:
     def _reusable(self) -> bool:
         """Whether the header says all there is, and says it again under another id.
 
-        It must not name an id that was not cut off, at its end perhaps, or twice, or spelled with escapes.
+        It must not name an id that was not cut off, at its end perhaps, or twice, or spelled with escapes. What the
+        admission is going to refuse is not worth it.
         """
         return (
             len(self.tensors) == len(self.specs)
+            and all(map(_has_its_size, self.tensors))
             and len(self.header) <= REMEMBERED_HEADER_SIZE
             and b'"id"' not in self.key
             and b"\\u" not in self.key
@@ -259,8 +315,8 @@ class _Reading:
             raise InvalidArgument(f"{_prefix(self.id)}input '{name}' already exists in request")
         self.names.add(name)
         if "shared_memory_region" in parameters:
-            raise _no_region(parameters)
-        if "data" in tensor:
+            self._in_region(name, datatype, shape, _place(parameters))
+        elif "data" in tensor:
             self.arrays.append(self._list(tensor["data"], datatype, shape, name))
             self.sizes.append(None)
         else:
@@ -283,12 +339,18 @@ class _Reading:
         size_of(datatype, shape, name)  # refuses what overflows
         tensor = BinaryTensor(name, shape, datatype, self.position - len(self.header), size)
         if datatype.size is None:
-            self.arrays.append(_strings(self.body, len(self.header), tensor, self.runner.name, self.id))
+            self.arrays.append(_strings(memoryview(self.body), len(self.header), tensor, self.runner.name, self.id))
         else:
             self.arrays.append(_view_or_nothing(self.body, len(self.header), tensor))
         self.sizes.append(size)
         self.tensors.append(tensor)
         self.position += size
+
+    def _in_region(self, name: str, datatype: Datatype, shape: tuple[int, ...], place: Place) -> None:
+        tensor = BinaryTensor(name, shape, datatype, 0, place.size, place)
+        self.arrays.append(_copied(self.copies, tensor, place, self.runner.name, self.id))
+        self.sizes.append(place.size)
+        self.tensors.append(tensor)
 
     def _outputs(self, document: Any, default: OutputPlan) -> dict[str, OutputPlan]:
         plans: dict[str, OutputPlan] = {}
@@ -338,9 +400,16 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def _no_region(parameters: dict[str, Any]) -> NotFound:
-    """Return the refusal of a shared memory region: none can be registered."""
-    return NotFound(f"Unable to find shared memory region: '{required(parameters, 'shared_memory_region', str)}'")
+def _place(parameters: dict[str, Any]) -> Place:
+    return Place(
+        required(parameters, "shared_memory_region", str),
+        unsigned(parameters, "shared_memory_offset", 0),
+        unsigned(parameters, "shared_memory_byte_size", 0),
+    )
+
+
+def _says_shapes_alone(output: OutputPlan) -> bool:
+    return (output.binary or output.place is not None) and not output.classification
 
 
 def _output_plan(parameters: dict[str, Any]) -> OutputPlan:
@@ -351,7 +420,7 @@ def _output_plan(parameters: dict[str, Any]) -> OutputPlan:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'classification'")
         if binary:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'binary_data'")
-        raise _no_region(parameters)
+        return OutputPlan(place=_place(parameters))
     return OutputPlan(binary, count)
 
 

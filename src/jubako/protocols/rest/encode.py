@@ -1,5 +1,6 @@
-"""Responses of `infer`, from arrays to bytes. No I/O, no HTTP."""
+"""Responses of `infer`, from arrays to bytes. No HTTP, and no I/O but to the shared memory that a client asks for."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,16 +20,31 @@ def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
     """Return the body of an answer that is not an error.
 
     Outputs come in the model's order. Tensors are the response's own arrays, not copies, where their layout allows.
+    Those that go to shared memory are there when this returns.
 
     Raises:
         InvalidArgument: an output cannot be written as asked: FP16 in JSON, classes of strings.
+        Internal: its place in shared memory is too small.
     """
     assert response.signature is not None
     if plan.plain and (head := plan.heads.get(response.signature)) is not None:
         tail, size = head
         json = (b'{"id":%b,' % orjson.dumps(response.request.id) if response.request.id else b"{") + tail
-        return Encoded(json, response.arrays, len(json) + size, size > 0)
+        arrays = response.arrays if not plan.shared else _not_stored(response, plan)
+        return Encoded(json, arrays, len(json) + size, size > 0)
     return _encode_anew(response, plan)
+
+
+def _not_stored(response: InferResponse, plan: ReplyPlan) -> Sequence[Array]:
+    """Write the outputs that go to shared memory there; return the others."""
+    assert response.signature is not None
+    others = []
+    for spec, array in zip(response.signature.outputs, response.arrays, strict=True):
+        if (slot := plan.slots.get(spec.name)) is not None:
+            slot.write(spec.name, _binary(array, spec))
+        else:
+            others.append(array)
+    return others
 
 
 def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
@@ -43,13 +59,16 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
             labels = (response.labels or {}).get(spec.name, ())
             array = classify(array, spec.datatype, output.classification, labels, response.batched)
             spec = TensorSpec(spec.name, Datatype.BYTES, array.shape)
-        if output.binary:
+        if (slot := plan.slots.get(spec.name)) is not None:
+            slot.write(spec.name, _binary(array, spec))
+            entries.append(_entry(spec))
+        elif output.binary:
             tensor = _binary(array, spec)
             repeats = repeats and tensor is array
-            entries.append(_entry(spec, b'"parameters":{"binary_data_size":%d}' % _size(tensor)))
+            entries.append(_entry(spec, b',"parameters":{"binary_data_size":%d}' % _size(tensor)))
             tensors.append(tensor)
         else:
-            entries.append(_entry(spec, b'"data":' + _json(array, spec)))
+            entries.append(_entry(spec, b',"data":' + _json(array, spec)))
     size = sum(map(_size, tensors))
     tail = b'"model_name":%b,"model_version":"%d","outputs":[%b]}' % (
         dump(signature.model_name),
@@ -64,8 +83,8 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
     return Encoded(json, tensors, len(json) + size, size > 0)
 
 
-def _entry(spec: TensorSpec, rest: bytes) -> bytes:
-    return b'{"name":%b,"datatype":"%b","shape":%b,%b}' % (
+def _entry(spec: TensorSpec, rest: bytes = b"") -> bytes:
+    return b'{"name":%b,"datatype":"%b","shape":%b%b}' % (
         dump(spec.name),
         spec.datatype.name.encode(),
         dump(spec.shape),

@@ -5,6 +5,7 @@ that what a client does to its memory (shrink it, change it while it is read) ca
 tensor after it was checked. docs/decisions/0005-shared-memory.md has the reasons and what they cost.
 """
 
+from jubako.protocols.shared_memory.copies import Copies as Copies
 from jubako.protocols.shared_memory.memory import Memory as Memory
 from jubako.protocols.shared_memory.regions import NO_REGIONS as NO_REGIONS
 from jubako.protocols.shared_memory.regions import Kind as Kind

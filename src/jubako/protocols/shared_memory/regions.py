@@ -82,14 +82,14 @@ class Slot:
             raise _outside(self.region.name)
         return data
 
-    def write(self, output: str, data: bytes | Array) -> None:
+    def write(self, output: str, data: bytes | bytearray | Array) -> None:
         """Write the tensor `output`, contiguous, to the beginning of the slot.
 
         Raises:
             InvalidArgument: the memory is no longer as large as the region that was registered.
             Internal: the slot is too small for it, or it cannot be written.
         """
-        flat = memoryview(data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else data)  # type: ignore[arg-type]
+        flat = data.reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else memoryview(data)
         if len(flat) > self.size:
             raise Internal(
                 f"shared memory size specified with the request for output '{output}' ({self.size} bytes) should be at "
@@ -125,7 +125,7 @@ class Regions:
         region = self._regions.get(place.region)
         if region is None:
             raise NotFound(f"Unable to find shared memory region: '{place.region}'")
-        if not 0 <= place.offset < region.byte_size or place.offset + place.size > region.byte_size:
+        if not 0 <= place.offset < region.byte_size or not 0 <= place.size <= region.byte_size - place.offset:
             raise _misplaced(place, region)
         return Slot(region, place.offset, place.size)
 
