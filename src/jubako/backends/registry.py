@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,7 +25,7 @@ class BackendRegistry:
     def __init__(self, options: Mapping[str, BackendOptions] | None = None) -> None:
         self._options = options or {}
         self._backends: dict[str, Backend] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, name: str) -> Backend:
         """Return the backend called `name`.
@@ -33,7 +34,10 @@ class BackendRegistry:
             InvalidArgument: there is none of that name.
             Unsupported: there is, but the package that it stands on is not installed, or cannot be imported.
         """
-        with self._lock:
+        backend = self._backends.get(name)
+        if backend is not None:
+            return backend
+        with self._locks[name]:  # its own: models of a quick backend do not wait while a slow one is imported
             backend = self._backends.get(name)
             if backend is None:
                 backend = backend_class(name)(self._options.get(name, BackendOptions()))
