@@ -23,6 +23,7 @@ from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
 from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
 from jubako.server import InferenceServer
 from jubako.tensor import Array
@@ -178,6 +179,7 @@ def serving(
     *,
     limits: Limits | None = None,
     gate: Gate = allow_all,
+    regions: Regions = NO_REGIONS,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve `models` over `lane` until the end of the block; `options` are uvicorn's."""
@@ -190,8 +192,8 @@ def serving(
         async with InferenceServer() as server:
             await server.load(snapshot)
             config = uvicorn.Config(
-                RestApp(server, limits, gate),
-                http=protocol_class(server, limits, gate) if lane == "fast" else HttpToolsProtocol,
+                RestApp(server, limits, gate, regions=regions),
+                http=protocol_class(server, limits, gate, regions=regions) if lane == "fast" else HttpToolsProtocol,
                 lifespan="off",
                 log_config=None,
                 log_level="critical",

@@ -12,6 +12,7 @@ from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.shared_memory import Regions
 from jubako.repository import Snapshot, StoredVersion, scan
 from jubako.server import InferenceServer
 from jubako.storage import LocalStorage
@@ -46,15 +47,16 @@ def answers(request: pytest.FixtureRequest, snapshot: Snapshot) -> dict[str, Ans
 
 async def answers_over(lane: str, snapshot: Snapshot) -> dict[str, Answer]:
     """Serve `snapshot` in this loop while a thread asks."""
-    limits = Limits()
+    limits, regions = Limits(), Regions(allowed=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
         async with InferenceServer() as server:
             await server.load(snapshot)
+            fast = protocol_class(server, limits, allow_all, regions=regions)
             front = uvicorn.Server(
                 uvicorn.Config(
-                    RestApp(server, limits, allow_all),
-                    http=protocol_class(server, limits, allow_all) if lane == FAST_LANE else HttpToolsProtocol,
+                    RestApp(server, limits, allow_all, regions=regions),
+                    http=fast if lane == FAST_LANE else HttpToolsProtocol,
                     lifespan="off",
                     log_level="warning",
                 )

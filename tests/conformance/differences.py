@@ -166,7 +166,6 @@ CLOSE: Final[Mapping[str, str]] = {
 """Where only the status must agree."""
 
 LATER: Final[Mapping[str, str]] = {
-    "shm/": "shared memory comes with the whole wire (issue 3)",
     "trace/": "trace settings come with the whole wire (issue 3)",
     "logging/": "log settings come with the whole wire (issue 3)",
     "generate/": "generate comes with the whole wire (issue 3)",

@@ -20,7 +20,7 @@ import numpy as np
 
 from jubako.config.parse import to_json
 from jubako.errors import InvalidArgument, JubakoError, Unavailable, Unsupported
-from jubako.protocols.rest import documents
+from jubako.protocols.rest import documents, shared_memory
 from jubako.protocols.rest.bodies import Disconnected, Message, Receive, read_body
 from jubako.protocols.rest.compression import Coding, coding_for_answer, coding_of_request, deflate, inflate
 from jubako.protocols.rest.decode import decode, header_length
@@ -32,6 +32,7 @@ from jubako.protocols.rest.plan import Body, Encoded
 from jubako.protocols.rest.route import Route, Verb, match
 from jubako.protocols.rest.status import Refused, error_body, status_of
 from jubako.protocols.rest.traffic import Traffic
+from jubako.protocols.shared_memory import NO_REGIONS, Kind, Regions
 from jubako.request import InferRequest, InferResponse
 from jubako.server import InferenceServer, parse_version
 from jubako.statistics import Refusal
@@ -51,12 +52,6 @@ PIECE: Final = 1 << 20
 UNBUILT: Final[Mapping[Verb, str]] = {
     Verb.GENERATE: "generate is not supported",
     Verb.GENERATE_STREAM: "generate_stream is not supported",
-    Verb.SYSTEM_STATUS: "system shared memory is not supported",
-    Verb.SYSTEM_REGISTER: "Client shared memory is disabled.",
-    Verb.SYSTEM_UNREGISTER: "Client shared memory is disabled.",
-    Verb.CUDA_STATUS: "cuda shared memory is not supported",
-    Verb.CUDA_REGISTER: "Client shared memory is disabled.",
-    Verb.CUDA_UNREGISTER: "Client shared memory is disabled.",
     Verb.TRACE_SETTING: "the server does not support tracing",
     Verb.LOGGING: "the server does not support log settings",
 }
@@ -65,18 +60,26 @@ UNBUILT: Final[Mapping[Verb, str]] = {
 class RestApp:
     """`/v2` as an ASGI app, over `server`."""
 
-    def __init__(self, server: InferenceServer, limits: Limits, gate: Gate, traffic: Traffic | None = None) -> None:
+    def __init__(
+        self,
+        server: InferenceServer,
+        limits: Limits,
+        gate: Gate,
+        traffic: Traffic | None = None,
+        regions: Regions = NO_REGIONS,
+    ) -> None:
         self._server = server
         self._limits = limits
         self._gate = gate
         self._traffic = traffic or Traffic()
+        self._regions = regions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing is raised but what ends the task."""
         if scope["type"] != "http":
             return
         route = match(_path(scope))
-        call = _Call(self._server, self._limits, scope, receive, self._counted(route, send))
+        call = _Call(self._server, self._limits, self._regions, scope, receive, self._counted(route, send))
         try:
             await call.answer(self._checked(route, scope))
         except Disconnected:
@@ -133,9 +136,12 @@ def _header(headers: Headers, wanted: bytes) -> bytes | None:
 class _Call:
     """One request being answered."""
 
-    def __init__(self, server: InferenceServer, limits: Limits, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, server: InferenceServer, limits: Limits, regions: Regions, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._server = server
         self._limits = limits
+        self._regions = regions
         self._headers: Headers = scope["headers"]
         self._receive = receive
         self._send = send
@@ -175,6 +181,16 @@ class _Call:
                 await self._document(documents.index(server.index(await self._ready_only())))
             case Verb.LOAD | Verb.UNLOAD:
                 await self._control(route)
+            case Verb.SYSTEM_STATUS | Verb.CUDA_STATUS:
+                found = self._regions.status(_kind(route.verb), route.region)
+                await self._document(shared_memory.status(found))
+            case Verb.SYSTEM_REGISTER | Verb.CUDA_REGISTER:
+                body = await self._body(self._limits.max_input_size)
+                await shared_memory.register(self._regions, _kind(route.verb), route.region, body)
+                await self._respond(200, JSON, b"")
+            case Verb.SYSTEM_UNREGISTER | Verb.CUDA_UNREGISTER:
+                self._regions.unregister(_kind(route.verb), route.region)
+                await self._respond(200, JSON, b"")
             case _:
                 raise Unsupported(UNBUILT[route.verb])
 
@@ -211,7 +227,7 @@ class _Call:
             body = await inflate(body, self._limits.max_input_size)
         try:
             length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
-            request, plan = decode(body, length, runner, self._limits, start_ns)
+            request, plan = decode(body, length, runner, self._limits, start_ns, self._regions)
         except JubakoError:
             runner.statistics.refused(Refusal.INVALID)
             raise
@@ -284,6 +300,11 @@ class _Call:
         for piece in _pieces(body, size):
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _kind(verb: Verb) -> Kind:
+    cuda = (Verb.CUDA_STATUS, Verb.CUDA_REGISTER, Verb.CUDA_UNREGISTER)
+    return Kind.CUDA if verb in cuda else Kind.SYSTEM
 
 
 def _flat(tensor: Any) -> memoryview:

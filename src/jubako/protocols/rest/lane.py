@@ -29,6 +29,7 @@ from jubako.protocols.rest.route import Verb, infer_target
 from jubako.protocols.rest.status import error_body, status_of
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.rest.watch import Watch
+from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.request import InferResponse, Ticket
 from jubako.server import InferenceServer, parse_version
 from jubako.statistics import Refusal
@@ -58,10 +59,18 @@ class Lane:
     """What all connections of one service share."""
 
     def __init__(
-        self, server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+        self,
+        server: InferenceServer,
+        limits: Limits,
+        gate: Gate,
+        *,
+        fast: bool = True,
+        traffic: Traffic | None = None,
+        regions: Regions = NO_REGIONS,
     ) -> None:
         self.fast = fast
         self.traffic = traffic or Traffic()
+        self.regions = regions
         self.server = server
         self.limits = limits
         self.gate = gate
@@ -156,7 +165,7 @@ class FastCycle:
             return
         try:
             length = header_length(self.header_length, len(self.body))
-            request, self.plan = decode(self.body, length, runner, lane.limits, start_ns)
+            request, self.plan = decode(self.body, length, runner, lane.limits, start_ns, lane.regions)
             self.body = b""
         except JubakoError as error:
             runner.statistics.refused(Refusal.INVALID)
@@ -399,29 +408,41 @@ SLOW_HEADERS: Final = frozenset((b"transfer-encoding", b"expect", b"content-enco
 
 
 def protocol_class(
-    server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+    server: InferenceServer,
+    limits: Limits,
+    gate: Gate,
+    *,
+    fast: bool = True,
+    traffic: Traffic | None = None,
+    regions: Regions = NO_REGIONS,
 ) -> type[InferProtocol]:
     """Return the protocol class for uvicorn that serves `server` in the fast lane.
 
     It counts its answers in `traffic`. Without `fast` every request takes the ASGI way, within the same bounds on
     headers, connections and slow peers.
     """
-    return type(
-        "JubakoInferProtocol", (InferProtocol,), {"lane": Lane(server, limits, gate, fast=fast, traffic=traffic)}
-    )
+    lane = Lane(server, limits, gate, fast=fast, traffic=traffic, regions=regions)
+    return type("JubakoInferProtocol", (InferProtocol,), {"lane": lane})
 
 
 def install(
-    server: InferenceServer, limits: Limits, gate: Gate, *, fast: bool = True, traffic: Traffic | None = None
+    server: InferenceServer,
+    limits: Limits,
+    gate: Gate,
+    *,
+    fast: bool = True,
+    traffic: Traffic | None = None,
+    regions: Regions = NO_REGIONS,
 ) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
     Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` and
-    `traffic` as in `protocol_class`.
+    the others as in `protocol_class`.
     """
     reason = unknown_internals()
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    HTTP_PROTOCOLS["auto"] = protocol_class(server, limits, gate, fast=fast, traffic=traffic)  # type: ignore[assignment]
+    made = protocol_class(server, limits, gate, fast=fast, traffic=traffic, regions=regions)
+    HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]
     return True

@@ -6,6 +6,7 @@ tensor after it was checked. docs/decisions/0005-shared-memory.md has the reason
 """
 
 from jubako.protocols.shared_memory.copies import Copies as Copies
+from jubako.protocols.shared_memory.cuda import HANDLE_SIZE as HANDLE_SIZE
 from jubako.protocols.shared_memory.memory import Memory as Memory
 from jubako.protocols.shared_memory.regions import NO_REGIONS as NO_REGIONS
 from jubako.protocols.shared_memory.regions import Kind as Kind
