@@ -89,6 +89,7 @@ async def inflate(data: Body, limit: int) -> bytearray:
     if not inflation.ended:
         await asyncio.to_thread(inflation.run, limit + 1)
     if len(inflation.result) > limit:
+        del inflation  # the error would keep it alive until it is answered
         raise InvalidArgument(
             f"Decompressed data size exceeds the maximum allowed value of {limit} bytes. Use --http-max-input-size to "
             "increase the limit."
