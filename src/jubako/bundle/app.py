@@ -14,6 +14,7 @@ from bentoml.exceptions import InvalidArgument as BadArgument
 from bentoml.models import BentoModel
 
 import jubako
+from jubako.bundle.addresses import tell_address
 from jubako.bundle.arguments import Settled, settle
 from jubako.bundle.image import image_for
 from jubako.bundle.models import Found, find_models, tell_workers
@@ -38,6 +39,7 @@ def _find(settled: Settled) -> Found:
         send(Report("starting"), os.environ)
     else:
         _announce(settled)
+        tell_address(os.environ)
     found = find_models(settled, os.environ, worker=worker)
     if not worker:
         log.info("%d model versions come from %s", len(found.snapshot.versions), found.origin.value)

@@ -43,7 +43,7 @@ def _listed(value: object) -> object:
 
 
 def _settings(value: object) -> object:
-    """Split `<backend>,<key>=<value>`, whose comma is Triton's: repeat it in a JSON list, or by semicolons."""
+    """Split settings that have commas of their own, as `<backend>,<key>=<value>`: a JSON list, or by semicolons."""
     if isinstance(value, str) and not value.strip().startswith("["):
         return [part.strip() for part in value.split(";") if part.strip()]
     return _listed(value)
@@ -96,6 +96,17 @@ class Arguments(BaseModel):
     """Bytes per second that a body must come with after that; 0 lets it come as it likes."""
     http_fast_lane: bool = True
     """Answer inference inside uvicorn's protocol; without it every request takes the slower way of ASGI."""
+    allow_metrics: bool = True
+    """Show metrics: on BentoML's page, and at `metrics_port`."""
+    allow_cpu_metrics: bool = True
+    allow_gpu_metrics: bool = True
+    metrics_address: str = ""
+    """Empty: where HTTP listens."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """A port of their own for the metrics; 0 opens none."""
+    metrics_interval_ms: Annotated[float, Field(ge=0)] = 2000.0
+    metrics_config: Settings = ()
+    """`<setting>=<value>`, as `--metrics-config`."""
     log_verbose: Annotated[int, Field(ge=0)] = 0
     log_info: bool = True
     log_warning: bool = True

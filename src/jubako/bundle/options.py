@@ -60,7 +60,6 @@ def _refused(name: str, kind: Kind, why: str, repeatable: bool = False) -> Optio
 
 
 _GRPC: Final = "there is no gRPC service yet"
-_METRICS: Final = "there is no metrics service of its own yet; /metrics has BentoML's"
 _TRACE: Final = "there are no traces yet"
 _TUNING: Final = "it tunes a part of Triton that does not exist here"
 _PLATFORM: Final = "SageMaker and Vertex AI routes are not served"
@@ -78,6 +77,13 @@ _BUILT: Final = (
     _argument("model-load-thread-count", Kind.INTEGER, "models loaded at the same time (4)"),
     _argument("backend-config", Kind.TEXT, "<backend>,<key>=<value>, or <key>=<value> for all", repeatable=True),
     _argument("http-max-input-size", Kind.INTEGER, "bytes of the largest request body (67108864)"),
+    _argument("allow-metrics", Kind.BOOLEAN, "show metrics at /metrics, and at the port of their own (true)"),
+    _argument("allow-cpu-metrics", Kind.BOOLEAN, "show gauges of the machine's processors and memory (true)"),
+    _argument("allow-gpu-metrics", Kind.BOOLEAN, "show gauges of the GPUs (true)"),
+    _argument("metrics-address", Kind.TEXT, "the address that the metrics' own port listens at (as HTTP)"),
+    _argument("metrics-port", Kind.INTEGER, "a port of their own for the metrics, Triton's is 8002; 0 opens none (0)"),
+    _argument("metrics-interval-ms", Kind.FLOAT, "read the machine's gauges not more often than this (2000)"),
+    _argument("metrics-config", Kind.TEXT, "<setting>=<value>, such as summary_latencies=true", repeatable=True),
     _argument("log-verbose", Kind.INTEGER, "0, or 1 and more for debugging (0)"),
     _argument("log-info", Kind.BOOLEAN, "log what happens (true)"),
     _argument("log-warning", Kind.BOOLEAN, "log warnings (true)"),
@@ -124,11 +130,6 @@ _IGNORED: Final = (
     _ignored("grpc-restricted-protocol", Kind.TEXT, _GRPC, repeatable=True),
     _ignored("log-format", Kind.TEXT, "lines look as BentoML's do"),
     _ignored("log-file", Kind.TEXT, "the log is the standard output"),
-    *(_ignored(f"allow-{which}metrics", Kind.BOOLEAN, _METRICS) for which in ("", "gpu-", "cpu-")),
-    _ignored("metrics-address", Kind.TEXT, _METRICS),
-    _ignored("metrics-port", Kind.INTEGER, _METRICS),
-    _ignored("metrics-interval-ms", Kind.FLOAT, _METRICS),
-    _ignored("metrics-config", Kind.TEXT, _METRICS, repeatable=True),
     _ignored("trace-config", Kind.TEXT, _TRACE, repeatable=True),
     _ignored("trace-file", Kind.TEXT, _TRACE),
     _ignored("trace-level", Kind.TEXT, _TRACE, repeatable=True),

@@ -19,20 +19,25 @@ from bentoml.exceptions import BentoMLConfigException
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from jubako.backends.gpus import find_gpus
+from jubako.backends.gpus import find_uuids
+from jubako.bundle.addresses import http_address
 from jubako.bundle.api import error_response, infer_lists
 from jubako.bundle.arguments import NOT_BUILT, Arguments
 from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
+from jubako.bundle.metrics import complete_page
 from jubako.bundle.models import Found, tell_supervisor_of_failure
 from jubako.bundle.orphans import end_with_parent
 from jubako.bundle.reports import ModelRow, Report, send
 from jubako.bundle.stopping import Stopping
-from jubako.bundle.translate import limits_of, server_options_of
+from jubako.bundle.translate import limits_of, metrics_options_of, server_options_of
 from jubako.errors import JubakoError
 from jubako.lifecycle import IndexRow
+from jubako.metrics.page import Metrics
+from jubako.protocols.metrics_port import MetricsPort
 from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import allow_all
+from jubako.protocols.rest.traffic import Traffic
 from jubako.runner import State
 from jubako.server import InferenceServer
 
@@ -47,6 +52,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
     arguments: Arguments
     found: Found
     server: InferenceServer
+    metrics: Metrics
+    traffic: Traffic
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the worker's app, and have uvicorn take inference by the fast lane.
@@ -56,14 +63,37 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         """
         others = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
         limits = limits_of(self.arguments)
-        self.server = InferenceServer(server_options_of(self.arguments, find_gpus(os.environ)))
-        v2 = RestApp(self.server, limits, allow_all)
+        gpu_uuids = find_uuids(os.environ)
+        self.server = InferenceServer(server_options_of(self.arguments, list(range(len(gpu_uuids)))))
+        self.metrics = Metrics(self.server, metrics_options_of(self.arguments), gpu_uuids)
+        self.traffic = Traffic()
+        v2 = RestApp(self.server, limits, allow_all, self.traffic)
         around = self._surroundings()
-        lane.install(self.server, limits, allow_all, fast=self.arguments.http_fast_lane and not around.any)
+        fast = self.arguments.http_fast_lane and not around.any
+        lane.install(self.server, limits, allow_all, fast=fast, traffic=self.traffic)
         if not around.any:
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)
         return Dispatch(around.wrap(WithoutPrefix(v2, around.prefix)), others, around.prefix)
+
+    async def page_of_metrics(self, text: str) -> str:
+        """Return BentoML's page of metrics (`text`) with ours in it."""
+        if not self.arguments.allow_metrics:
+            return text
+        return await complete_page(text, self.metrics, self.traffic, self._surroundings().prefix)
+
+    async def open_metrics_port(self) -> MetricsPort | None:
+        """Serve the metrics on their own port, if they have one.
+
+        Raises:
+            JubakoError: nobody can listen there.
+        """
+        port = self.arguments.metrics_port
+        if not (self.arguments.allow_metrics and port):
+            return None
+        address = self.arguments.metrics_address or http_address(os.environ)
+        bounded = lane.protocol_class(self.server, limits_of(self.arguments), allow_all, fast=False)
+        return await MetricsPort.open(address, port, self.metrics.text, bounded)
 
     def _surroundings(self) -> Surroundings:
         cors = BentoMLContainer.http.cors.enabled.get()
@@ -81,6 +111,7 @@ class Jubako:
 
     def __init__(self) -> None:
         self._loading: asyncio.Task[None] | None = None
+        self._metrics_port: MetricsPort | None = None
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def infer(
@@ -110,6 +141,9 @@ class Jubako:
     async def __is_ready__(self) -> bool:
         return self.bento_service.server.ready
 
+    async def __metrics__(self, text: str) -> str:
+        return await self.bento_service.page_of_metrics(text)
+
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def refuse_more_workers() -> None:
@@ -136,6 +170,7 @@ class Jubako:
 
     async def _load(self) -> None:
         service = self.bento_service
+        opened = await self._open_metrics_port()
         try:
             await service.server.load(service.found.snapshot)
         except Exception:  # nothing awaits this task before the end, and a server that is never ready must say why
@@ -143,11 +178,24 @@ class Jubako:
         gc.collect()
         gc.freeze()  # what is loaded stays: full collections would look at all of it again and again
         rows = [_row(row) for row in service.server.index()]
-        failed = service.arguments.exit_on_error and any(row.status != State.READY.value for row in rows)
+        broken = not opened or any(row.status != State.READY.value for row in rows)
+        failed = service.arguments.exit_on_error and broken
         if failed:
             log.error("error: %s", FAILED_TO_LOAD)
             _end_start(os.environ)
         send(Report("loaded", rows, failed), os.environ)
+
+    async def _open_metrics_port(self) -> bool:
+        """Serve the metrics on their own port; False if nobody can listen there."""
+        service = self.bento_service
+        if service.arguments.allow_metrics:
+            await service.metrics.start()
+        try:
+            self._metrics_port = await service.open_metrics_port()
+        except JubakoError as error:
+            log.error("failed to start Metrics service: %s - %s", error.code, error)
+            return False
+        return True
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
@@ -156,6 +204,8 @@ class Jubako:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         await self.bento_service.server.close()
+        if self._metrics_port is not None:
+            await self._metrics_port.close()
 
 
 def _row(row: IndexRow) -> ModelRow:

@@ -8,6 +8,7 @@ from jubako.backends.base import BackendOptions
 from jubako.bundle.arguments import Arguments
 from jubako.errors import InvalidArgument
 from jubako.loading import LoadOptions
+from jubako.metrics.options import MetricsOptions, parse_metrics_config
 from jubako.protocols.rest.limits import Limits
 from jubako.runner import RunnerOptions
 from jubako.server import ServerOptions
@@ -31,7 +32,12 @@ def limits_of(arguments: Arguments) -> Limits:
 
 
 def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
-    """Return what the server is told; `gpus` are the ids of those it may use."""
+    """Return what the server is told; `gpus` are the ids of those it may use.
+
+    Raises:
+        InvalidArgument: a setting does not fit.
+    """
+    metrics = parse_metrics_config(arguments.metrics_config)
     return ServerOptions(
         server_id=arguments.id,
         strict_readiness=arguments.strict_readiness,
@@ -41,8 +47,27 @@ def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
             model_load_thread_count=arguments.model_load_thread_count,
             backends=backend_options_of(arguments),
             gpus=gpus,
-            runner=RunnerOptions(max_queue_size=arguments.max_queue_size, run_in_loop=arguments.run_in_loop),
+            runner=RunnerOptions(
+                max_queue_size=arguments.max_queue_size,
+                run_in_loop=arguments.run_in_loop,
+                summaries=arguments.allow_metrics and metrics.summary_latencies,
+                first_responses=arguments.allow_metrics and metrics.histogram_latencies,
+            ),
         ),
+    )
+
+
+def metrics_options_of(arguments: Arguments) -> MetricsOptions:
+    """Return what a page of metrics shows.
+
+    Raises:
+        InvalidArgument: a setting of `metrics_config` does not fit.
+    """
+    return MetricsOptions(
+        config=parse_metrics_config(arguments.metrics_config),
+        cpu=arguments.allow_cpu_metrics,
+        gpu=arguments.allow_gpu_metrics,
+        interval_s=arguments.metrics_interval_ms / 1000,
     )
 
 
