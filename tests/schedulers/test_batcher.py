@@ -40,17 +40,22 @@ class HeldInstance:
 
 
 class Recorder:
-    """Takes what the batcher says, and answers as a runner would."""
+    """Takes what the batcher says, and answers as a runner would; `then` is what its clients do on an answer."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[str, str]] = []
+        self.then: Callable[[str], object] = lambda name: None
 
     def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
         for pending in batch:
-            self.answers.append((pending.request.id, "cancelled" if pending.cancelled else "done"))
+            self._answer(pending, "cancelled" if pending.cancelled else "done")
 
     def refused(self, pending: Pending, error: JubakoError) -> None:
-        self.answers.append((pending.request.id, type(error).__name__))
+        self._answer(pending, type(error).__name__)
+
+    def _answer(self, pending: Pending, how: str) -> None:
+        self.answers.append((pending.request.id, how))
+        self.then(pending.request.id)
 
 
 class ByHand:
@@ -74,12 +79,19 @@ class ByHand:
 class Scene:
     """A batcher on a running loop, with everything around it in the test's hands."""
 
-    def __init__(self, instances: Sequence[HeldInstance], *, delay_us: int = 0, max_queue_size: int = 100) -> None:
+    def __init__(
+        self,
+        instances: Sequence[HeldInstance],
+        *,
+        delay_us: int = 0,
+        max_queue_size: int = 100,
+        preferred: Sequence[int] = (),
+    ) -> None:
         self.recorder = Recorder()
         self.alarms: list[ByHand] = []
         self.queue: FifoQueue[Pending] = BatchQueue(
             max_batch_size=4,
-            preferred_batch_sizes=(),
+            preferred_batch_sizes=preferred,
             max_queue_delay_ns=delay_us * 1000,
             max_queue_size=max_queue_size,
         )
@@ -98,19 +110,24 @@ class Scene:
         self.alarms.append(ByHand(ring))
         return self.alarms[-1]
 
-    def submit(self, *names: str) -> list[Pending]:
-        spec = TensorSpec("x", Datatype.FP32, (1, 1))
-        admission = Admission(rows=1, key=(), outputs=None)
+    def submit(self, *names: str, rows: int = 1) -> list[Pending]:
+        spec = TensorSpec("x", Datatype.FP32, (rows, 1))
+        admission = Admission(rows=rows, key=(), outputs=None)
 
         def reply(_: InferResponse, __: bool, /) -> None:
             raise AssertionError("the recorder answers")
 
         return [
             self.batcher.submit(
-                InferRequest("m", 1, Signature((spec,)), [np.zeros((1, 1), np.float32)], name), admission, reply
+                InferRequest("m", 1, Signature((spec,)), [np.zeros((rows, 1), np.float32)], name), admission, reply
             )
             for name in names
         ]
+
+
+def give_up(tickets: Sequence[Pending]) -> None:
+    for ticket in tickets:
+        ticket.cancel()
 
 
 async def turn() -> None:
@@ -257,3 +274,111 @@ async def test_a_cancel_that_empties_the_queue_ends_the_drain() -> None:
     await drained
 
     assert scene.recorder.answers == [("a", Cancelled.__name__)]
+
+
+@on_a_loop
+async def test_everyone_who_waits_for_the_drain_hears_of_it() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    scene.submit("a")
+    await turn()
+    drains = [asyncio.ensure_future(scene.batcher.drained()) for _ in range(2)]
+    await turn()
+
+    instance.finish()
+    await asyncio.wait_for(asyncio.gather(*drains), 5)
+
+    scene.submit("b")
+    assert not asyncio.ensure_future(scene.batcher.drained()).done()
+
+
+@on_a_loop
+async def test_a_drain_after_another_waits_for_what_came_since() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    await scene.batcher.drained()
+
+    scene.submit("a")
+    again = asyncio.ensure_future(scene.batcher.drained())
+    await turn()
+    assert not again.done()
+    instance.finish()
+    await asyncio.wait_for(again, 5)
+
+
+@on_a_loop
+async def test_a_client_may_give_up_its_other_requests_when_closing_refuses_one() -> None:
+    scene = Scene([HeldInstance()], delay_us=10_000_000)
+    tickets = scene.submit("a", "b", "c")
+    scene.recorder.then = lambda _: give_up(tickets)
+    await turn()
+
+    scene.batcher.close(Unavailable("over"))
+
+    assert scene.recorder.answers == [("a", "Unavailable"), ("b", "Unavailable"), ("c", "Unavailable")]
+
+
+@on_a_loop
+async def test_a_client_may_give_up_its_other_requests_when_one_is_cancelled_or_done() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance])
+    tickets = scene.submit(*"abcdef")  # four run, two wait
+    scene.recorder.then = lambda _: give_up(tickets)
+    await turn()
+
+    instance.finish()
+    await turn()
+
+    assert sorted(scene.recorder.answers) == [
+        *[(name, "done") for name in "abcd"],
+        *[(name, "Cancelled") for name in "ef"],
+    ]
+    assert instance.ran == [list("abcd")]
+
+
+@on_a_loop
+async def test_a_client_that_breaks_on_its_answer_does_not_stop_the_queue() -> None:
+    def broken(_: str) -> None:
+        raise ValueError("a bug in a protocol")
+
+    instance = HeldInstance()
+    scene = Scene([instance])
+    scene.submit("a")
+    await turn()
+    scene.submit("b")
+    scene.recorder.then = broken
+
+    with pytest.raises(ValueError, match="a bug"):
+        instance.finish()
+    await turn()
+
+    assert instance.ran == [["a"], ["b"]]
+
+
+@on_a_loop
+async def test_a_queue_is_not_full_while_an_instance_idles_that_could_empty_it() -> None:
+    first, second = HeldInstance("1"), HeldInstance("2")
+    scene = Scene([first, second], max_queue_size=2)
+
+    scene.submit(*"abcd")  # all in one turn of the loop: nothing was pulled yet
+    with pytest.raises(Unavailable, match="Exceeds maximum queue size"):
+        scene.submit(*"efg")
+    await turn()
+
+    assert [first.ran, second.ran] == [[["a", "b"]], [["c", "d"]]]
+    assert scene.batcher.waiting == 2
+
+
+@on_a_loop
+async def test_what_a_cancel_leaves_behind_runs_at_once_if_it_is_a_preferred_batch() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance], delay_us=10_000_000, preferred=(2, 4))
+    (large,) = scene.submit("a", rows=1)
+    scene.submit("b", rows=2)
+    await turn()
+    assert instance.ran == []
+
+    large.cancel()
+    await turn()
+
+    assert instance.ran == [["b"]]

@@ -71,6 +71,7 @@ class Batcher:
         leave: InLoopLeave,
         loop: asyncio.AbstractEventLoop,
         make_alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = make_alarm,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._queue = queue
         self._idle = [instance for instance in reversed(instances) if not instance.placement.passive]
@@ -81,6 +82,7 @@ class Batcher:
         self._leave = leave
         self._loop = loop
         self._make_alarm = make_alarm
+        self._now_ns = now_ns
         self._alarm: Alarm | None = None
         self._pull_planned = False
         self._stopping = False
@@ -110,17 +112,25 @@ class Batcher:
         if self._stopping:
             raise Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         pending = Pending(self, request, admission, reply)
-        pending.queued_ns = time.monotonic_ns()
-        if self._queue.put(pending) and self._idle and not self._pull_planned:
+        pending.queued_ns = self._now_ns()
+        try:
+            news = self._queue.put(pending)
+        except Unavailable:
+            if not (self._pull_planned and self._idle):
+                raise
+            self._pull()  # full of what this turn of the loop brought, while an instance idles
+            news = self._queue.put(pending)
+        if news and self._idle and not self._pull_planned:
             # Not at once: what else this turn of the loop reads from its sockets may join the batch.
-            self._pull_planned = True
-            self._loop.call_soon(self._pull)
+            self._plan_pull()
         return pending
 
     def withdraw(self, pending: Pending) -> None:
         """Take a waiting request out and answer it as cancelled."""
         self._queue.remove(pending)
         pending.state = Pending.ANSWERED
+        if self._idle and not self._pull_planned:
+            self._plan_pull()  # what it stood in front of may be a batch now
         self._answers.refused(pending, Cancelled(""))
         self._check_emptied()
 
@@ -130,26 +140,33 @@ class Batcher:
 
     async def drained(self) -> None:
         """Wait until nothing is queued or running."""
-        self._emptied = asyncio.Event()
-        self._check_emptied()
-        await self._emptied.wait()
+        if self.unfinished:
+            if self._emptied is None:
+                self._emptied = asyncio.Event()
+            await self._emptied.wait()
 
     def close(self, error: JubakoError) -> None:
         """Refuse what still waits with `error`, and ring no more alarms."""
         self._stopping = True
-        for pending in self._queue.drain():
-            pending.state = Pending.ANSWERED
+        refused = self._queue.drain()
+        for pending in refused:
+            pending.state = Pending.ANSWERED  # all, before the first client hears of it and cancels the others
+        for pending in refused:
             self._answers.refused(pending, error)
         if self._alarm is not None:
             self._alarm.close()
             self._alarm = None
         self._check_emptied()
 
+    def _plan_pull(self) -> None:
+        self._pull_planned = True
+        self._loop.call_soon(self._pull)
+
     def _pull(self) -> None:
         """Give each idle instance the next batch, if it is time for one."""
         self._pull_planned = False
         while self._idle:
-            batch = self._queue.take(time.monotonic_ns())
+            batch = self._queue.take(self._now_ns())
             if not batch:
                 self._set_alarm()
                 return
@@ -193,17 +210,18 @@ class Batcher:
         self._idle.append(instance)
         for pending in batch:
             pending.state = Pending.ANSWERED
-        self._answers.executed(execution, batch)
-        if len(self._queue):
-            if not self._pull_planned:
-                self._pull_planned = True
-                self._loop.call_soon(self._pull)
-        else:
-            self._check_emptied()
+        try:
+            self._answers.executed(execution, batch)
+        finally:  # a bug in who takes the answers must not stop the queue
+            if not len(self._queue):
+                self._check_emptied()
+            elif not self._pull_planned:
+                self._plan_pull()
 
     def _check_emptied(self) -> None:
         if self._emptied is not None and not self.unfinished:
             self._emptied.set()
+            self._emptied = None
 
 
 class _Finish:
