@@ -19,6 +19,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.backends.base import Backend, Instance, ModelFiles
 from jubako.backends.placement import Placement, place
+from jubako.config.normalise import normalise
 from jubako.loading import LoadOptions, load_runner
 from jubako.repository import BrokenModel, Snapshot, StoredVersion
 from jubako.request import InferRequest, InferResponse, Signature, TensorSpec
@@ -147,8 +148,7 @@ def a_config(name: str = "m", *, batch: int = 8, groups: str = "{ count: 1 }", m
         output [ {{ name: "Y" data_type: TYPE_INT32 {dims} }}, {{ name: "Z" data_type: TYPE_INT32 {dims} }} ]
         instance_group [ {kinds} ] {more}
     """
-    config: ModelConfig = text_format.Parse(text, ModelConfig())
-    return config
+    return normalise(text_format.Parse(text, ModelConfig()), ())
 
 
 DYNAMIC = "dynamic_batching { }"

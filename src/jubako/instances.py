@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -181,6 +181,11 @@ class InstanceThread:
         except RuntimeError:
             return False
         return True
+
+
+async def close_instances(instances: Iterable[InstanceThread]) -> None:
+    """Close all of `instances`, side by side."""
+    await asyncio.gather(*(instance.close() for instance in instances))
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

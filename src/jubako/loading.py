@@ -1,6 +1,7 @@
 """From a stored version to a runner: configuration prepared, instances placed, each loaded in its own thread."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,12 @@ from jubako.backends.registry import BackendRegistry
 from jubako.config.backend import infer_backend
 from jubako.config.labels import read_labels
 from jubako.config.prepare import prepare
-from jubako.instances import InstanceThread
+from jubako.errors import InvalidArgument, JubakoError
+from jubako.instances import InstanceThread, close_instances, failure
 from jubako.repository import StoredVersion, load_config, stored_files
 from jubako.runner import Runner, RunnerOptions
+
+log = logging.getLogger("jubako.loading")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,18 @@ def plan_load(stored: StoredVersion, backends: BackendRegistry, options: LoadOpt
     """Prepare the configuration of `stored` and place its instances. Reads files: call it off the loop.
 
     Raises:
-        JubakoError: the model cannot be served, and why; Triton's words.
+        JubakoError: the model cannot be served, and why; Triton's words where it has some.
     """
+    try:
+        return _plan(stored, backends, options)
+    except JubakoError:
+        raise
+    except BaseException as error:  # a backend's import or auto-complete: whatever it raises is this model's alone
+        log.exception("preparing '%s' version %d broke", stored.model, stored.version)
+        raise failure(error) from error
+
+
+def _plan(stored: StoredVersion, backends: BackendRegistry, options: LoadOptions) -> LoadPlan:
     files = ModelFiles(stored.model, stored.version, stored.root)
 
     def complete(config: ModelConfig) -> ModelConfig:
@@ -62,6 +76,11 @@ def plan_load(stored: StoredVersion, backends: BackendRegistry, options: LoadOpt
     gpus = backends.get(asked).usable_gpus(options.gpus) if asked else options.gpus
     prepared = prepare(config, stored.model, names, complete if options.auto_complete else None, gpus)
     placements, warnings = place(prepared.config, gpus, gpu_fallback=options.gpu_fallback)
+    if all(placement.passive for placement in placements):
+        raise InvalidArgument(
+            f"model '{stored.model}' has no instance that is not passive, so no request would ever run; add an "
+            "instance group without 'passive'"
+        )
     return LoadPlan(
         prepared.config,
         files,
@@ -82,19 +101,23 @@ async def load_runner(
 ) -> Runner:
     """Load an instance for each of `placements`, each in its own thread, and return the runner.
 
+    When it fails or is cancelled, what had loaded is closed again first, and what still loads is waited for: a load
+    cannot be interrupted, and the loop that waits can still end the process when its patience is over.
+
     Raises:
-        JubakoError: what a backend said; instances that had loaded are closed again.
+        JubakoError: what a backend said.
     """
     started_ns = time.monotonic_ns()
     loop = asyncio.get_running_loop()
     instances = [InstanceThread(placement, loop) for placement in placements]
-    results = await asyncio.gather(
-        *(instance.start(partial(load, instance.placement)) for instance in instances), return_exceptions=True
-    )
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        for instance, result in zip(instances, results, strict=True):
-            if not isinstance(result, BaseException):
-                await instance.close()
-        raise failures[0]
-    return Runner(config, version, labels, instances, options, load_ns=time.monotonic_ns() - started_ns)
+    try:
+        results = await asyncio.gather(
+            *(instance.start(partial(load, instance.placement)) for instance in instances), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return Runner(config, version, labels, instances, options, load_ns=time.monotonic_ns() - started_ns)
+    except BaseException:
+        await close_instances(instances)
+        raise

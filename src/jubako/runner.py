@@ -13,7 +13,7 @@ from jubako.backends.placement import Device
 from jubako.config.interface import Admission, Interface, interface_of
 from jubako.config.metrics import first_response_bounds
 from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
-from jubako.instances import Execution, InstanceThread
+from jubako.instances import Execution, InstanceThread, close_instances
 from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
 from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.in_loop import InLoopLeave
@@ -235,8 +235,7 @@ class Runner:
         self._batcher.close(
             Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         )
-        for instance in self.instances:
-            await instance.close()
+        await close_instances(self.instances)
 
 
 def _reason(error: JubakoError) -> Failure:
