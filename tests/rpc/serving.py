@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 from jubako.protocols.access import OPEN, AccessRules
 from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.grpc.options import GrpcOptions
+from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer
 
 LOCAL = GrpcOptions(address="127.0.0.1", port=0)
@@ -67,7 +68,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, models: Mapping[str, FakeModel], options: GrpcOptions = LOCAL, access: AccessRules = OPEN
+    folder: Path,
+    models: Mapping[str, FakeModel],
+    options: GrpcOptions = LOCAL,
+    access: AccessRules = OPEN,
+    regions: Regions = NO_REGIONS,
 ) -> Iterator[Served]:
     """Serve `models` over gRPC until the end of the block."""
     snapshot = write_models(folder, models)
@@ -77,7 +82,7 @@ def serving(
     async def serve() -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
-            front = GrpcServer(server, options, access)
+            front = GrpcServer(server, options, access, regions)
             await front.start()
             started.append(Served(models, server, front, asyncio.get_running_loop(), asyncio.Event()))
             ready.set()

@@ -125,22 +125,25 @@ def test_loading_is_refused_where_control_is_off(client: Any) -> None:
         assert refused.value.status() == "StatusCode.UNAVAILABLE"
 
 
+NO_SHARED_MEMORY = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+
+
 @pytest.mark.parametrize(
     ("call", "arguments", "text"),
     [
-        ("get_system_shared_memory_status", (), "system shared memory is not supported"),
-        ("register_system_shared_memory", ("r", "/r", 4), "Client shared memory is disabled."),
-        ("unregister_system_shared_memory", (), "Client shared memory is disabled."),
-        ("get_cuda_shared_memory_status", (), "cuda shared memory is not supported"),
-        ("register_cuda_shared_memory", ("r", b"aGFuZGxl", 0, 4), "Client shared memory is disabled."),
-        ("unregister_cuda_shared_memory", (), "Client shared memory is disabled."),
+        ("register_system_shared_memory", ("r", "/r", 4), NO_SHARED_MEMORY),
+        ("unregister_system_shared_memory", (), NO_SHARED_MEMORY),
+        ("register_cuda_shared_memory", ("r", b"aGFuZGxl", 0, 4), NO_SHARED_MEMORY),
+        ("unregister_cuda_shared_memory", (), NO_SHARED_MEMORY),
         ("get_trace_settings", (), "the server does not support tracing"),
         ("update_trace_settings", (None, {"trace_rate": "1"}), "the server does not support tracing"),
         ("get_log_settings", (), "the server does not support log settings"),
         ("update_log_settings", ({"log_info": True},), "the server does not support log settings"),
     ],
 )
-def test_what_is_not_built_says_so(client: Any, call: str, arguments: tuple[Any, ...], text: str) -> None:
+def test_what_is_not_built_or_not_allowed_says_so(
+    client: Any, call: str, arguments: tuple[Any, ...], text: str
+) -> None:
     with pytest.raises(InferenceServerException) as refused:
         getattr(client, call)(*arguments)
 

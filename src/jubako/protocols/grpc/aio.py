@@ -14,9 +14,10 @@ from jubako.errors import JubakoError, Unavailable
 from jubako.protocols.access import OPEN, AccessRules, Group
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
 from jubako.protocols.grpc.options import GrpcOptions, Tls, channel_arguments
-from jubako.protocols.grpc.servicer import HEALTH, METHODS, SERVICE, Method
+from jubako.protocols.grpc.servicer import HEALTH, METHODS, SERVICE, Method, shared_memory_methods
 from jubako.protocols.grpc.status import message_of, status_of
 from jubako.protocols.grpc.stream import InferStream
+from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer
 
 INFER: Final = f"/{SERVICE}/ModelInfer"
@@ -30,9 +31,15 @@ Context = Any  # grpc.aio.ServicerContext, which has no types
 class GrpcServer:
     """The gRPC front of `server`, from `start` to `stop`. Lives in the loop's thread."""
 
-    def __init__(self, server: InferenceServer, options: GrpcOptions, access: AccessRules = OPEN) -> None:
+    def __init__(
+        self,
+        server: InferenceServer,
+        options: GrpcOptions,
+        access: AccessRules = OPEN,
+        regions: Regions = NO_REGIONS,
+    ) -> None:
         self._options = options
-        self._calls = _Calls(server, access)
+        self._calls = _Calls(server, access, regions)
         self._grpc: Any = None
         self.port = options.port
         """Where it listens; the port that was found free where 0 was asked for."""
@@ -77,9 +84,9 @@ def _credentials(tls: Tls) -> Any:
 class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Which path is which call, asked once for each before its body is read."""
 
-    def __init__(self, server: InferenceServer, access: AccessRules) -> None:
+    def __init__(self, server: InferenceServer, access: AccessRules, regions: Regions) -> None:
         self._access = access
-        self._inference = Inference(server)
+        self._inference = Inference(server, regions)
         self._streams: set[InferStream] = set()
         self._stopping = False
         self._handlers: dict[str, tuple[Group, Any]] = {
@@ -87,7 +94,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             STREAM_INFER: (Group.INFERENCE, grpc.stream_stream_rpc_method_handler(self._stream_infer)),
             REFLECTION: (Group.METADATA, _reflection_handler()),
         }
-        for method in METHODS:
+        for method in (*METHODS, *shared_memory_methods(regions)):
             self._handlers[method.path] = (method.group, _unary_handler(server, method))
 
     def service(self, handler_call_details: Any) -> Any:

@@ -6,6 +6,7 @@ the runner, so that a repeated request costs one look-up and a view for each ten
 """
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,10 @@ from tritonclient.grpc import service_pb2 as pb
 
 from jubako.errors import Internal, InvalidArgument
 from jubako.protocols.grpc.contents import raw_form
-from jubako.protocols.grpc.parameters import classes_of, region_of, request_parameters
+from jubako.protocols.grpc.parameters import classes_of, place_of, request_parameters
 from jubako.protocols.grpc.plan import Plan, ReplyPlan
 from jubako.protocols.grpc.wire import Cut
+from jubako.protocols.shared_memory import NO_REGIONS, Copies, Place, Regions
 from jubako.request import InferRequest, Signature, TensorSpec, label
 from jubako.runner import Runner
 from jubako.server import parse_version
@@ -28,6 +30,8 @@ REMEMBERED_HEADER_SIZE: Final = 8192
 MAX_DIMENSIONS: Final = 32
 """What every numpy can do."""
 MAX_TENSORS: Final = 1024
+MAX_SHARED: Final = 2**31 - 1
+"""Bytes of one request's inputs in shared memory: as many as a message may have."""
 Target = tuple[str, int]
 """A model's name and its version."""
 
@@ -68,14 +72,18 @@ class Targets:
         return target
 
 
-def decode(cut: Cut, runner: Runner, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
-    """Return the request in a message, and how to answer it. Fixed-size raw tensors are views of the message.
+def decode(cut: Cut, runner: Runner, start_ns: int, regions: Regions = NO_REGIONS) -> tuple[InferRequest, ReplyPlan]:
+    """Return the request in a message, and how to answer it.
+
+    Fixed-size raw tensors are views of the message; tensors in shared memory are copies.
 
     Raises:
         JubakoError: the message is not a request for this model; Triton's class and words.
     """
     plan = runner.memo.get(cut.header)
     if isinstance(plan, Plan) and _fits(plan, cut):
+        if plan.places:
+            return _shared(cut, plan, runner, regions, start_ns)
         arrays = [
             np.ndarray(spec.shape, spec.datatype.dtype, cut.message, offset)
             if spec.datatype.size
@@ -83,7 +91,35 @@ def decode(cut: Cut, runner: Runner, start_ns: int) -> tuple[InferRequest, Reply
             for spec, (offset, size) in zip(plan.signature.inputs, cut.tensors, strict=False)
         ]
         return InferRequest(runner.name, runner.version, plan.signature, arrays, cut.id, start_ns), plan.reply
-    return _Reading(cut, runner).request(start_ns)
+    return _Reading(cut, runner, regions).request(start_ns)
+
+
+def _shared(cut: Cut, plan: Plan, runner: Runner, regions: Regions, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
+    """Return a repeated request with tensors in shared memory: what is there now, if its regions still are."""
+    copies = Copies(regions, MAX_SHARED)
+    entries = iter(cut.tensors)
+    arrays = []
+    for spec, place in zip(plan.signature.inputs, plan.places, strict=True):
+        if place is None:
+            offset, size = next(entries)
+            raw = memoryview(cut.message)[offset : offset + size]
+        else:
+            raw = copies.take(spec.name, place)
+        arrays.append(
+            np.ndarray(spec.shape, spec.datatype.dtype, raw)
+            if spec.datatype.size
+            else _strings(raw, spec, runner.name, cut.id)
+        )
+    request = InferRequest(runner.name, runner.version, plan.signature, arrays, cut.id, start_ns)
+    return request, _held(plan.reply, regions)
+
+
+def _held(reply: ReplyPlan, regions: Regions) -> ReplyPlan:
+    """Return `reply` with the slots of its outputs held, so that they outlast their regions' registration."""
+    if not reply.places:
+        return reply
+    slots = {name: regions.slot(place) for name, place in reply.places.items()}
+    return replace(reply, slots=slots)
 
 
 def _fits(plan: Plan, cut: Cut) -> bool:
@@ -108,9 +144,10 @@ def _strings(raw: memoryview, spec: TensorSpec, model: str, request_id: str) -> 
 class _Reading:
     """One header being read for the first time. The order of the checks is Triton's."""
 
-    def __init__(self, cut: Cut, runner: Runner) -> None:
+    def __init__(self, cut: Cut, runner: Runner, regions: Regions) -> None:
         self.cut = cut
         self.runner = runner
+        self.regions = regions
         self.message = parse(cut.header)
         self.label = label(cut.id)
 
@@ -121,26 +158,29 @@ class _Reading:
         self._check_count(len(message.outputs))
         shapes = self._shapes()
         outputs = self._outputs()
-        classes = self._classes()
-        raws = self._raws()
+        classes, out_places = self._replies()
+        raws, places = self._raws()
         specs = [
             TensorSpec(tensor.name, self._datatype(tensor), shape)
             for tensor, shape in zip(message.inputs, shapes, strict=True)
         ]
         arrays = [self._array(spec, raw) for spec, raw in zip(specs, raws, strict=True)]
-        reusable = bool(self.cut.tensors) and len(self.cut.header) <= REMEMBERED_HEADER_SIZE
+        raw = bool(message.inputs) and not any(tensor.HasField("contents") for tensor in message.inputs)
+        reusable = raw and len(self.cut.header) <= REMEMBERED_HEADER_SIZE
         signature = Signature(tuple(specs), outputs, tuple(map(len, raws)), reusable=reusable, **parameters.fields)
         decoupled = runner.config.model_transaction_policy.decoupled
-        reply = ReplyPlan(classes, parameters.empty_final, decoupled, message.model_version)
+        reply = ReplyPlan(classes, parameters.empty_final, decoupled, message.model_version, out_places)
+        held = _held(reply, self.regions)
         request = InferRequest(runner.name, runner.version, signature, arrays, self.cut.id, start_ns)
         if reusable:
-            self._remember(Plan(signature, reply, [_size(spec) for spec in specs]), raws)
-        return request, reply
+            sizes = [_size(spec) for spec in specs]
+            if all(size is None or size == len(raw) for size, raw in zip(sizes, raws, strict=True)):
+                of_raws = [size for size, place in zip(sizes, places, strict=True) if place is None]
+                shared = bool(out_places) or any(places)
+                self._remember(Plan(signature, reply, of_raws, places if shared else ()))
+        return request, held
 
-    def _remember(self, plan: Plan, raws: list[memoryview]) -> None:
-        """Keep `plan`, unless it is of a request that the admission is going to refuse."""
-        if any(size is not None and size != len(raw) for size, raw in zip(plan.sizes, raws, strict=True)):
-            return
+    def _remember(self, plan: Plan) -> None:
         memo = self.runner.memo
         if len(memo) >= REMEMBERED:
             memo.clear()
@@ -168,33 +208,39 @@ class _Reading:
             names[output.name] = None
         return tuple(names)
 
-    def _classes(self) -> dict[str, int]:
+    def _replies(self) -> tuple[dict[str, int], dict[str, Place]]:
+        """Return how many classes outputs are cut to, and which go where in shared memory."""
         classes: dict[str, int] = {}
+        places: dict[str, Place] = {}
         for output in self.message.outputs:
-            region = region_of(output.parameters, output.name)
+            place = place_of(output.parameters, output.name)
             count = classes_of(output.parameters)
-            if region is not None:
+            if place is not None:
                 if count:
                     raise InvalidArgument("output can't set both 'shared_memory_region' and 'classification'")
-                raise region.missing()
+                places[output.name] = place
             if count:
                 classes[output.name] = count
-        return classes
+        return classes, places
 
-    def _raws(self) -> list[memoryview]:
-        """Return each input's bytes, wherever they are (grpc.md section 3.1)."""
+    def _raws(self) -> tuple[list[memoryview], list[Place | None]]:
+        """Return each input's bytes, wherever they are (grpc.md section 3.1), and where that is in shared memory."""
+        copies = Copies(self.regions, MAX_SHARED)
+        places: list[Place | None] = []
         view = memoryview(self.cut.message)
         entries = iter(self.cut.tensors)
         raws = []
         for tensor in self.message.inputs:
             where = f"'{tensor.name}' for model '{self.runner.name}'"
-            region = region_of(tensor.parameters, tensor.name)
-            if region is not None:
+            place = place_of(tensor.parameters, tensor.name)
+            places.append(place)
+            if place is not None:
                 if tensor.HasField("contents"):
                     raise InvalidArgument(
                         f"unexpected 'content' provided when using shared memory for input tensor {where}"
                     )
-                raise region.missing()
+                raws.append(copies.take(tensor.name, place))
+                continue
             if tensor.HasField("contents"):
                 if self.cut.tensors:
                     raise InvalidArgument(
@@ -207,7 +253,7 @@ class _Reading:
             if entry is None:
                 raise InvalidArgument(f"unable to find data for input tensor {where} in request.")
             raws.append(view[entry[0] : entry[0] + entry[1]])
-        return raws
+        return raws, places
 
     def _datatype(self, tensor: pb.ModelInferRequest.InferInputTensor) -> Datatype:
         datatype = BY_NAME.get(tensor.datatype)

@@ -1,4 +1,4 @@
-"""Answers of inference, from arrays to bytes. No I/O, no gRPC.
+"""Answers of inference, from arrays to bytes. No gRPC, and no I/O but to the shared memory that a client asks for.
 
 Outputs always travel in `raw_output_contents` (grpc.md section 3.4). What answers with the same outputs have in common
 is remembered; the id and the tensors are set behind it, because protobuf reads fields in any order.
@@ -21,20 +21,24 @@ REMEMBERED_HEADS: Final = 256
 MAX_SIZE: Final = 2**31 - 1
 _ID: Final = 3
 _RAW_OUTPUT: Final = 6
+_NOTHING: Final = np.empty(0, np.uint8)
 
 
 def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
     """Return an answer that is not an error as a ModelInferResponse.
 
     Outputs come in the model's order. Tensors are the response's own arrays, not copies, where their layout allows.
+    Those that go to shared memory are there when this returns.
 
     Raises:
         InvalidArgument: an output cannot be written as asked (classes of strings), or the answer is too large.
+        Internal: its place in shared memory is too small.
     """
     assert response.signature is not None
+    arrays = response.arrays if not plan.slots else _stored(response, plan)
     head = plan.heads.get(response.signature)
     if head is None:
-        return _encode_anew(response, plan)
+        return _encode_anew(response, plan, arrays)
     parts: list[Buffer] = [head.message]
     size = head.size or len(head.message)
     request_id = response.request.id
@@ -44,12 +48,27 @@ def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
         parts += (before, written)
         size += len(before) + len(written)
     if head.size:
-        for before, array in zip(head.prefixes, response.arrays, strict=True):
+        for before, array in zip(head.prefixes, arrays, strict=True):
             parts += (before, array if array.flags.c_contiguous else np.ascontiguousarray(array))
     else:
-        for spec, array in zip(response.signature.outputs, response.arrays, strict=True):
+        for spec, array in zip(response.signature.outputs, arrays, strict=True):
             size += _append(parts, array, spec.datatype)
     return _checked(parts, size)
+
+
+def _stored(response: InferResponse, plan: ReplyPlan) -> Sequence[Array]:
+    """Write the outputs that go to shared memory there, and return all with nothing in the place of those."""
+    assert response.signature is not None
+    arrays = []
+    for spec, array in zip(response.signature.outputs, response.arrays, strict=True):
+        slot = plan.slots.get(spec.name)
+        if slot is not None:
+            slot.write(
+                spec.name, encode_bytes(array) if spec.datatype is Datatype.BYTES else np.ascontiguousarray(array)
+            )
+            array = _NOTHING
+        arrays.append(array)
+    return arrays
 
 
 def _append(parts: list[Buffer], array: Array, datatype: Datatype) -> int:
@@ -66,13 +85,13 @@ def _checked(parts: list[Buffer], size: int) -> Encoded:
     return Encoded(parts, size)
 
 
-def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
+def _encode_anew(response: InferResponse, plan: ReplyPlan, arrays: Sequence[Array]) -> Encoded:
     signature = response.signature
     assert signature is not None
     message = pb.ModelInferResponse(model_name=signature.model_name, model_version=str(signature.model_version))
     tensors: list[Buffer] = []
     size = 0
-    for spec, array in zip(signature.outputs, response.arrays, strict=True):
+    for spec, array in zip(signature.outputs, arrays, strict=True):
         if count := plan.classes.get(spec.name):
             labels = (response.labels or {}).get(spec.name, ())
             array = classify(array, spec.datatype, count, labels, response.batched)

@@ -11,6 +11,7 @@ from jubako.protocols.grpc.decode import Targets, decode
 from jubako.protocols.grpc.encode import encode, joined
 from jubako.protocols.grpc.plan import ReplyPlan
 from jubako.protocols.grpc.wire import Cut, cut
+from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.request import InferRequest, InferResponse, Reply, Ticket
 from jubako.runner import Runner
 
@@ -37,8 +38,9 @@ class DataPlane(Protocol):
 class Inference:
     """Turns messages into requests of `server`."""
 
-    def __init__(self, server: DataPlane) -> None:
+    def __init__(self, server: DataPlane, regions: Regions = NO_REGIONS) -> None:
         self._server = server
+        self._regions = regions
         self._targets = Targets()
 
     @property
@@ -53,7 +55,7 @@ class Inference:
             JubakoError: it is none, or there is no such model.
         """
         name, version = self._targets.of(message.header)
-        return decode(message, self._server.runner(name, version), start_ns)
+        return decode(message, self._server.runner(name, version), start_ns, self._regions)
 
     def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
         """Queue a request (see `InferenceServer.submit`)."""

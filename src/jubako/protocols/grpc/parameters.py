@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from tritonclient.grpc import service_pb2 as pb
 
-from jubako.errors import InvalidArgument, NotFound
+from jubako.errors import InvalidArgument
+from jubako.protocols.shared_memory import Place
 from jubako.request import ParameterValue
 
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"
@@ -66,21 +67,8 @@ def _one_of(parameter: pb.InferParameter, key: str, kinds: frozenset[str] | tupl
     return getattr(parameter, kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Where in shared memory a tensor lies, or is to be put."""
-
-    name: str
-    offset: int
-    byte_size: int
-
-    def missing(self) -> NotFound:
-        """Return the refusal of a region that is not registered."""
-        return NotFound(f"Unable to find shared memory region: '{self.name}'")
-
-
-def region_of(parameters: Parameters, tensor: str) -> Region | None:
-    """Return the shared memory region that a tensor's parameters name, if they do.
+def place_of(parameters: Parameters, tensor: str) -> Place | None:
+    """Return the place in shared memory that a tensor's parameters name, if they do.
 
     Raises:
         InvalidArgument: they name half of one, or with wrong types.
@@ -103,7 +91,8 @@ def region_of(parameters: Parameters, tensor: str) -> Region | None:
             "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor "
             f"'{tensor}'"
         )
-    return Region(name, offset, _of_tensor(parameters, "shared_memory_byte_size", "int64_param", tensor))
+    size = _of_tensor(parameters, "shared_memory_byte_size", "int64_param", tensor)
+    return Place(name, offset % 2**64, size % 2**64)  # below zero they are past every region, as in Triton
 
 
 def _of_tensor(parameters: Parameters, key: str, kind: str, tensor: str) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jubako.protocols.shared_memory import Place, Slot
 from jubako.request import ResponseSignature, Signature
 from jubako.tensor import Array
 
@@ -23,7 +24,7 @@ class Head:
 
 @dataclass(slots=True, eq=False)
 class ReplyPlan:
-    """How requests with the same header are to be answered."""
+    """How requests with the same header are to be answered; shared by them where no output is in shared memory."""
 
     classes: Mapping[str, int] = field(default_factory=dict)
     """How many classes each ranked output is to be cut to."""
@@ -32,17 +33,23 @@ class ReplyPlan:
     decoupled: bool = False
     asked_version: str = ""
     """The version as the request wrote it."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """The outputs that go into shared memory."""
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    """Where these go, held for this one request."""
     heads: dict[ResponseSignature, Head] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a header says when all its tensors are raw."""
+    """What a header says when all its tensors are raw or in shared memory."""
 
     signature: Signature
     reply: ReplyPlan
     sizes: Sequence[int | None]
-    """Bytes of each input; None for strings."""
+    """Bytes of each raw input; None for strings."""
+    places: Sequence[Place | None] = ()
+    """Where each input lies that is not raw; empty where nothing, in or out, is in shared memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The control plane's RPCs: message in, message out, errors as JubakoError. No gRPC machinery.
 
-`METHODS` is the table of all of them; inference has modules of its own.
+`METHODS` is the table of all of them but shared memory's, which `shared_memory_methods` has; inference has modules of
+its own.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,8 @@ from tritonclient.grpc import service_pb2 as pb
 
 from jubako.errors import InvalidArgument, NotFound, Unavailable, Unsupported
 from jubako.protocols.access import Group
-from jubako.protocols.grpc import documents
+from jubako.protocols.grpc import documents, shared_memory
+from jubako.protocols.shared_memory import Regions
 from jubako.server import InferenceServer, parse_version
 
 SERVICE: Final = "inference.GRPCInferenceService"
@@ -83,18 +85,6 @@ async def _repository_model_unload(
     raise Unavailable(_NO_CONTROL)
 
 
-async def _system_shared_memory_status(server: InferenceServer, _: Message) -> Message:
-    raise Unsupported("system shared memory is not supported")
-
-
-async def _cuda_shared_memory_status(server: InferenceServer, _: Message) -> Message:
-    raise Unsupported("cuda shared memory is not supported")
-
-
-async def _shared_memory_change(server: InferenceServer, _: Message) -> Message:
-    raise Unsupported("Client shared memory is disabled.")
-
-
 async def _trace_setting(server: InferenceServer, _: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
     raise Unsupported("the server does not support tracing")
 
@@ -158,13 +148,26 @@ METHODS: Final = (
     _method("RepositoryIndex", Group.MODEL_REPOSITORY, _repository_index),
     _method("RepositoryModelLoad", Group.MODEL_REPOSITORY, _repository_model_load),
     _method("RepositoryModelUnload", Group.MODEL_REPOSITORY, _repository_model_unload),
-    _method("SystemSharedMemoryStatus", Group.SHARED_MEMORY, _system_shared_memory_status),
-    _method("SystemSharedMemoryRegister", Group.SHARED_MEMORY, _shared_memory_change),
-    _method("SystemSharedMemoryUnregister", Group.SHARED_MEMORY, _shared_memory_change),
-    _method("CudaSharedMemoryStatus", Group.SHARED_MEMORY, _cuda_shared_memory_status),
-    _method("CudaSharedMemoryRegister", Group.SHARED_MEMORY, _shared_memory_change),
-    _method("CudaSharedMemoryUnregister", Group.SHARED_MEMORY, _shared_memory_change),
     _method("TraceSetting", Group.TRACE, _trace_setting),
     _method("LogSettings", Group.LOGGING, _log_settings),
     Method(f"/{HEALTH}/Check", Group.HEALTH, health_pb2.HealthCheckRequest, _health_check),
 )
+
+
+def shared_memory_methods(regions: Regions) -> list[Method]:
+    """Return the RPCs of `regions`."""
+    answers: Mapping[str, Callable[[Regions, Any], Awaitable[Message]]] = {
+        "SystemSharedMemoryStatus": shared_memory.system_status,
+        "SystemSharedMemoryRegister": shared_memory.system_register,
+        "SystemSharedMemoryUnregister": shared_memory.system_unregister,
+        "CudaSharedMemoryStatus": shared_memory.cuda_status,
+        "CudaSharedMemoryRegister": shared_memory.cuda_register,
+        "CudaSharedMemoryUnregister": shared_memory.cuda_unregister,
+    }
+
+    def over_regions(
+        answer: Callable[[Regions, Any], Awaitable[Message]],
+    ) -> Callable[[InferenceServer, Any], Awaitable[Message]]:
+        return lambda _, request: answer(regions, request)
+
+    return [_method(name, Group.SHARED_MEMORY, over_regions(answer)) for name, answer in answers.items()]
