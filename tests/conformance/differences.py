@@ -106,7 +106,14 @@ _FIRST_NOT_READY: Final = _invalid(503, "version 1 is not at ready state")
 
 _EMPTY: Final = {"datatype": "INT32", "shape": [0, 16], "data": []}
 
+_NOT_WHOLE: Final = Instead(
+    400, "request body is not a whole gzip or deflate stream", "Triton runs what it could inflate, be it nothing"
+)
+
 BETTER: Final[Mapping[str, Instead | Answered | Like]] = {
+    "infer/compressed deflate without zlib's frame": _NOT_WHOLE,
+    "infer/compressed gzip that is not": _NOT_WHOLE,
+    "infer/compressed gzip cut off": _NOT_WHOLE,
     "route/GET /v2/health/ready": Instead(503, None, "not being ready is the server's state, not the request's fault"),
     "infer/compressed empty": Like("infer/compressed identity", "an empty Content-Encoding names no coding"),
     "spelling/GET /v2/models/sim%70le": Like("model/simple", _DECODED),

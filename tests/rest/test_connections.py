@@ -263,6 +263,18 @@ def test_a_body_that_comes_fast_enough_is_awaited(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("lane", ["fast"], indirect=True)
+def test_more_chunks_than_the_limit_are_refused_while_they_come(serve: Serve) -> None:
+    served = serve({"simple": simple()}, limits=Limits(max_chunks=100))
+    with Wire.to(served) as wire:
+        wire.send(chunked(INFER, [b" "] * 200))
+
+        answer = wire.answer()
+        assert answer.status == 400
+        assert answer.json["error"].startswith("Chunked request body exceeds maximum of 100 non-empty chunks.")
+        assert wire.is_closed_by_peer()
+
+
+@pytest.mark.parametrize("lane", ["fast"], indirect=True)
 def test_headers_that_come_too_slowly_are_given_up(serve: Serve) -> None:
     served = serve({"simple": simple()}, limits=Limits(head_timeout_s=0.2))
     with Wire.to(served) as wire:

@@ -76,10 +76,10 @@ def _weight(parameter: str) -> float:
 async def inflate(data: Body, limit: int) -> bytearray:
     """Return what `data` holds in zlib's or gzip's frame.
 
-    As in Triton, what cannot be inflated ends the result where it stands: a body that is not compressed gives nothing.
+    A stream that is broken or cut short is refused. Triton runs what it could inflate of it, be it nothing.
 
     Raises:
-        InvalidArgument: nothing to inflate, or more than `limit` bytes in it.
+        InvalidArgument: nothing to inflate, no whole stream, or more than `limit` bytes in it.
     """
     if not data:
         raise InvalidArgument("nothing to be decompressed")
@@ -94,6 +94,8 @@ async def inflate(data: Body, limit: int) -> bytearray:
             f"Decompressed data size exceeds the maximum allowed value of {limit} bytes. Use --http-max-input-size to "
             "increase the limit."
         )
+    if not inflation.whole:
+        raise InvalidArgument("request body is not a whole gzip or deflate stream")
     return inflation.result
 
 
@@ -107,6 +109,11 @@ class _Inflation:
         self._limit = limit
         self.result = bytearray()
         self.ended = False
+
+    @property
+    def whole(self) -> bool:
+        """The stream came to its end, checksum and all."""
+        return self._zlib.eof
 
     def run(self, until: int) -> None:
         """Inflate until there are `until` bytes, or one more than the limit, or no more."""

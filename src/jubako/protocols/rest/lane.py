@@ -240,6 +240,7 @@ class InferProtocol(HttpToolsProtocol):
         self.stage = IDLE
         self.message = 0  #: counts messages, so that the watch can tell one from the next
         self.received = 0  #: bytes of the message's body
+        self._chunks = 0
         self._head_bytes = 0
         self._fast: FastCycle | None = None
         self._size = 0
@@ -289,7 +290,7 @@ class InferProtocol(HttpToolsProtocol):
         """Prepare for a message; what only the ASGI way needs is made when it is taken."""
         self.stage = HEAD
         self.message += 1
-        self.received = 0
+        self.received = self._chunks = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -342,6 +343,14 @@ class InferProtocol(HttpToolsProtocol):
             fast.take(body, self._size)
         else:
             super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        """Count the chunks of a body: the parser calls Python for each, so many small ones are costly."""
+        self._chunks += 1
+        most = self.lane.limits.max_chunks
+        if self._chunks > most:
+            message = f"Chunked request body exceeds maximum of {most} non-empty chunks. "
+            self._refuse_and_close(400, message + "Send fewer or larger HTTP chunks.")
 
     def on_message_complete(self) -> None:
         """Start the inference."""
