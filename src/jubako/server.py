@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,11 +29,15 @@ EXTENSIONS: Sequence[str] = (
     "classification",
     "model_repository",
     "model_configuration",
+    "system_shared_memory",
+    "cuda_shared_memory",
     "binary_tensor_data",
     "parameters",
     "statistics",
 )
 """What is built, in the order in which Triton lists its own."""
+ON_DEMAND = frozenset(("system_shared_memory", "cuda_shared_memory"))
+"""Those that are there only where they are asked for (`ServerOptions.extensions`)."""
 
 VERSION = re.compile(r"[+-]?[0-9]+")
 STOPPING: Final = "Server is stopping, scheduler for model has stopped accepting new inference requests"
@@ -45,6 +49,8 @@ class ServerOptions:
 
     server_id: str = "triton"
     strict_readiness: bool = True
+    extensions: Collection[str] = ()
+    """Those extensions of `ON_DEMAND` that the protocols offer."""
     load: LoadOptions = field(default_factory=LoadOptions)
 
 
@@ -184,7 +190,8 @@ class InferenceServer:
 
     def metadata(self) -> tuple[str, str, Sequence[str]]:
         """Return the server's name, version and extensions."""
-        return self.options.server_id, __version__, EXTENSIONS
+        there = [name for name in EXTENSIONS if name not in ON_DEMAND or name in self.options.extensions]
+        return self.options.server_id, __version__, there
 
     def model_ready(self, name: str, version: int = LATEST) -> bool:
         """Whether a version can take requests.

@@ -96,6 +96,8 @@ class Arguments(BaseModel):
     """Bytes per second that a body must come with after that; 0 lets it come as it likes."""
     http_fast_lane: bool = True
     """Answer inference inside uvicorn's protocol; without it every request takes the slower way of ASGI."""
+    allow_client_shm: bool = False
+    """Let clients register shared memory, of the host or of a GPU, and have tensors in it."""
     allow_metrics: bool = True
     """Show metrics: on BentoML's page, and at `metrics_port`."""
     allow_cpu_metrics: bool = True

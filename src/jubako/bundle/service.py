@@ -38,6 +38,7 @@ from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.traffic import Traffic
+from jubako.protocols.shared_memory import Regions
 from jubako.runner import State
 from jubako.server import InferenceServer
 
@@ -54,6 +55,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
     server: InferenceServer
     metrics: Metrics
     traffic: Traffic
+    regions: Regions
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the worker's app, and have uvicorn take inference by the fast lane.
@@ -67,10 +69,11 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         self.server = InferenceServer(server_options_of(self.arguments, list(range(len(gpu_uuids)))))
         self.metrics = Metrics(self.server, metrics_options_of(self.arguments), gpu_uuids)
         self.traffic = Traffic()
-        v2 = RestApp(self.server, limits, allow_all, self.traffic)
+        self.regions = Regions(allowed=self.arguments.allow_client_shm)
+        v2 = RestApp(self.server, limits, allow_all, self.traffic, self.regions)
         around = self._surroundings()
         fast = self.arguments.http_fast_lane and not around.any
-        lane.install(self.server, limits, allow_all, fast=fast, traffic=self.traffic)
+        lane.install(self.server, limits, allow_all, fast=fast, traffic=self.traffic, regions=self.regions)
         if not around.any:
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)

@@ -41,6 +41,7 @@ def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
     return ServerOptions(
         server_id=arguments.id,
         strict_readiness=arguments.strict_readiness,
+        extensions=_extensions_of(arguments, gpus),
         load=LoadOptions(
             auto_complete=arguments.auto_complete,
             gpu_fallback=arguments.gpu_fallback == "cpu",
@@ -69,6 +70,15 @@ def metrics_options_of(arguments: Arguments) -> MetricsOptions:
         gpu=arguments.allow_gpu_metrics,
         interval_s=arguments.metrics_interval_ms / 1000,
     )
+
+
+def _extensions_of(arguments: Arguments, gpus: list[int]) -> set[str]:
+    extensions: set[str] = set()
+    if arguments.allow_client_shm:
+        extensions.add("system_shared_memory")
+        if gpus:
+            extensions.add("cuda_shared_memory")
+    return extensions
 
 
 def backend_options_of(arguments: Arguments) -> dict[str, BackendOptions]:
