@@ -5,7 +5,7 @@ tests/conformance/models.py by name: `simple` (INT32 [16] twice, batches of 8), 
 `scores` (FP32 [3], batched, with labels), `matrix` (FP32 [-1,-1]), `failing` (INT64 [1], breaks above 3) and `broken`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def simple(
     return request
 
 
-def typed(values: dict[str, Sequence[Any]], datatype: str, shape: Sequence[int], model: str = "simple") -> Any:
+def typed(values: Mapping[str, Sequence[Any]], datatype: str, shape: Sequence[int], model: str = "simple") -> Any:
     request = Request(model_name=model)
     for name in ("INPUT0", "INPUT1"):
         tensor = request.inputs.add(name=name, datatype=datatype, shape=shape)
@@ -141,7 +141,7 @@ def add_inference() -> None:
 
 def fields_of(request: Any) -> list[bytes]:
     """Return the message of each top-level field, serialised alone."""
-    parts = []
+    parts: list[bytes] = []
     for descriptor, value in request.ListFields():
         if descriptor.name in ("inputs", "raw_input_contents"):
             for item in value:

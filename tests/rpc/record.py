@@ -27,8 +27,8 @@ def ask(channel: Any, case: Case) -> Answer:
     call = channel.stream_stream(f"/inference.GRPCInferenceService/{case.method}")
     messages: list[Any] = []
     try:
-        for message in call(iter(case.messages), timeout=10, metadata=case.metadata):
-            messages.append(described(case.method, message))
+        answers = call(iter(case.messages), timeout=10, metadata=case.metadata)
+        messages.extend(described(case.method, answer) for answer in answers)
     except grpc.RpcError as error:
         return {"status": error.code().name, "details": error.details(), "messages": messages}
     return {"status": "OK", "messages": messages}

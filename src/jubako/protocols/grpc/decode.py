@@ -172,12 +172,10 @@ class _Reading:
         reply = ReplyPlan(classes, parameters.empty_final, decoupled, message.model_version, out_places)
         held = _held(reply, self.regions)
         request = InferRequest(runner.name, runner.version, signature, arrays, self.cut.id, start_ns)
-        if reusable:
-            sizes = [_size(spec) for spec in specs]
-            if all(size is None or size == len(raw) for size, raw in zip(sizes, raws, strict=True)):
-                of_raws = [size for size, place in zip(sizes, places, strict=True) if place is None]
-                shared = bool(out_places) or any(places)
-                self._remember(Plan(signature, reply, of_raws, places if shared else ()))
+        if reusable and all(array.shape == spec.shape for array, spec in zip(arrays, specs, strict=True)):
+            of_raws = [_size(spec) for spec, place in zip(specs, places, strict=True) if place is None]
+            shared = bool(out_places) or any(places)
+            self._remember(Plan(signature, reply, of_raws, places if shared else ()))
         return request, held
 
     def _remember(self, plan: Plan) -> None:
