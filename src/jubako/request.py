@@ -85,6 +85,8 @@ class InferResponse:
     """Class names by output, for the classification extension."""
     batched: bool = False
     """The first dimension of each output is a batch."""
+    parameters: Mapping[str, ParameterValue] | None = None
+    """What the model says besides its outputs, if anything."""
 
 
 def label(request_id: str) -> str:

@@ -4,7 +4,7 @@ Outputs always travel in `raw_output_contents` (grpc.md section 3.4). What answe
 is remembered; the id and the tensors are set behind it, because protobuf reads fields in any order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from jubako.errors import InvalidArgument
 from jubako.protocols.classification import classify
 from jubako.protocols.grpc.plan import Buffer, Encoded, Head, ReplyPlan
 from jubako.protocols.grpc.wire import prefix
-from jubako.request import InferResponse, TensorSpec
+from jubako.request import InferResponse, ParameterValue, TensorSpec
 from jubako.tensor import Array, Datatype, encode_bytes
 
 REMEMBERED_HEADS: Final = 256
@@ -53,7 +53,7 @@ def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
     else:
         for spec, array in zip(response.signature.outputs, arrays, strict=True):
             size += _append(parts, array, spec.datatype)
-    return _checked(parts, size)
+    return _finished(parts, size, response)
 
 
 def _stored(response: InferResponse, plan: ReplyPlan) -> Sequence[Array]:
@@ -79,10 +79,30 @@ def _append(parts: list[Buffer], array: Array, datatype: Datatype) -> int:
     return len(before) + length
 
 
-def _checked(parts: list[Buffer], size: int) -> Encoded:
+def _finished(parts: list[Buffer], size: int, response: InferResponse) -> Encoded:
+    if response.parameters:
+        written = _parameters(response.parameters)
+        parts.append(written)
+        size += len(written)
     if size > MAX_SIZE:
         raise InvalidArgument(f"Response has byte size {size} which exceeds gRPC's byte size limit {MAX_SIZE}.")
     return Encoded(parts, size)
+
+
+def _parameters(parameters: Mapping[str, ParameterValue]) -> bytes:
+    message = pb.ModelInferResponse()
+    for key, value in parameters.items():
+        match value:
+            case bool():
+                message.parameters[key].bool_param = value
+            case int():
+                message.parameters[key].int64_param = value
+            case float():
+                message.parameters[key].double_param = value
+            case str():
+                message.parameters[key].string_param = value
+    written: bytes = message.SerializeToString()
+    return written
 
 
 def _encode_anew(response: InferResponse, plan: ReplyPlan, arrays: Sequence[Array]) -> Encoded:
@@ -106,7 +126,7 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan, arrays: Sequence[Arra
             plan.heads.clear()
         plan.heads[signature] = Head(written, prefixes, len(written) + size) if fixed else Head(written)
     before = pb.ModelInferResponse(id=response.request.id).SerializeToString()
-    return _checked([written, before, *tensors], len(written) + len(before) + size)
+    return _finished([written, before, *tensors], len(written) + len(before) + size, response)
 
 
 def joined(parts: Sequence[Buffer]) -> bytes:

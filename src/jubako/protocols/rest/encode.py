@@ -1,6 +1,6 @@
 """Responses of `infer`, from arrays to bytes. No HTTP, and no I/O but to the shared memory that a client asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,9 +8,9 @@ import orjson
 
 from jubako.errors import InvalidArgument
 from jubako.protocols.classification import classify
-from jubako.protocols.rest.json_text import dump, dump_numbers
+from jubako.protocols.rest.json_text import dump, dump_numbers, dump_value
 from jubako.protocols.rest.plan import Buffer, Encoded, ReplyPlan
-from jubako.request import InferResponse, TensorSpec
+from jubako.request import InferResponse, ParameterValue, TensorSpec
 from jubako.tensor import Array, Datatype, encode_bytes
 
 REMEMBERED_HEADS: Final = 256
@@ -27,7 +27,7 @@ def encode(response: InferResponse, plan: ReplyPlan) -> Encoded:
         Internal: its place in shared memory is too small.
     """
     assert response.signature is not None
-    if plan.plain and (head := plan.heads.get(response.signature)) is not None:
+    if plan.plain and not response.parameters and (head := plan.heads.get(response.signature)) is not None:
         tail, size = head
         json = (b'{"id":%b,' % orjson.dumps(response.request.id) if response.request.id else b"{") + tail
         arrays = response.arrays if not plan.shared else _not_stored(response, plan)
@@ -52,7 +52,7 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
     assert signature is not None
     entries: list[bytes] = []
     tensors: list[Buffer] = []
-    repeats = plan.plain
+    repeats = plan.plain and not response.parameters
     for spec, array in zip(signature.outputs, response.arrays, strict=True):
         output = plan.outputs.get(spec.name, plan.default)
         if output.classification:
@@ -68,11 +68,12 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
             entries.append(_entry(spec, b',"parameters":{"binary_data_size":%d}' % _size(tensor)))
             tensors.append(tensor)
         else:
-            entries.append(_entry(spec, b',"data":' + _json(array, spec)))
+            entries.append(_entry(spec, b',"data":' + json_values(array, spec)))
     size = sum(map(_size, tensors))
-    tail = b'"model_name":%b,"model_version":"%d","outputs":[%b]}' % (
+    tail = b'"model_name":%b,"model_version":"%d",%b"outputs":[%b]}' % (
         dump(signature.model_name),
         signature.model_version,
+        _parameters(response.parameters) if response.parameters else b"",
         b",".join(entries),
     )
     if repeats:
@@ -81,6 +82,11 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
         plan.heads[signature] = (tail, size)
     json = (b'{"id":%b,' % dump(response.request.id) if response.request.id else b"{") + tail
     return Encoded(json, tensors, len(json) + size, size > 0)
+
+
+def _parameters(parameters: Mapping[str, ParameterValue]) -> bytes:
+    entries = (b"%b:%b" % (dump(key), dump_value(value)) for key, value in parameters.items())
+    return b'"parameters":{%b},' % b",".join(entries)
 
 
 def _entry(spec: TensorSpec, rest: bytes = b"") -> bytes:
@@ -102,7 +108,12 @@ def _binary(array: Array, spec: TensorSpec) -> Buffer:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _json(array: Array, spec: TensorSpec) -> bytes:
+def json_values(array: Array, spec: TensorSpec) -> bytes:
+    """Return an output as a flat JSON list.
+
+    Raises:
+        InvalidArgument: its datatype has no JSON, or a string is not UTF-8.
+    """
     if spec.datatype in (Datatype.FP16, Datatype.BF16):
         raise InvalidArgument(
             f"sending {spec.datatype.name} data via JSON is not supported. Please use the binary data format for output"

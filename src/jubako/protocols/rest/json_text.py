@@ -7,6 +7,7 @@ before it is called.
 
 import codecs
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -90,6 +91,13 @@ def _depth(text: bytes) -> int:
 def dump(document: Any) -> bytes:
     """Return `document` as compact JSON; numpy arrays in it are flat lists."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def dump_value(value: str | int | float | bool) -> bytes:
+    """Return a parameter's value as JSON; what is not finite as in `dump_numbers`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value).encode()
+    return orjson.dumps(value)
 
 
 def dump_numbers(array: Array) -> bytes:
