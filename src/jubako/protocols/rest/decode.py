@@ -106,11 +106,13 @@ def _shared(
     arrays = []
     for tensor in plan.tensors:
         if tensor.place is not None:
-            arrays.append(_copied(copies, tensor, tensor.place, runner.name, request_id))
-        elif tensor.datatype.size:
-            arrays.append(_view(body, length, tensor))
+            data, start = copies.take(tensor.name, tensor.place), 0
         else:
-            arrays.append(_strings(memoryview(body), length, tensor, runner.name, request_id))
+            data, start = memoryview(body), length
+        if tensor.datatype.size:
+            arrays.append(np.ndarray(tensor.shape, tensor.datatype.dtype, data, start + tensor.offset))
+        else:
+            arrays.append(_strings(data, start, tensor, runner.name, request_id))
     request = InferRequest(runner.name, runner.version, plan.signature, arrays, request_id, start_ns)
     return request, _held(plan.reply, regions)
 
