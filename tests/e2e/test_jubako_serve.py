@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from e2e.serving import PROJECT, answers, clean_environment, free_port, status, stop_all, wait_until

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 import click
 
-from jubako.bundle.arguments import COMMAND_LINE, settle
+from jubako.bundle.arguments import COMMAND_LINE, Arguments, settle
 from jubako.cli.parsing import UsageError, Value, arguments_of, parse, usage
 from jubako.cli.supervise import run
 from jubako.errors import InvalidArgument
@@ -24,6 +24,7 @@ from jubako.errors import InvalidArgument
 SERVICE: Final = "jubako.bundle.app:service"
 DEFAULT_ADDRESS: Final = "0.0.0.0"
 DEFAULT_PORT: Final = 8000
+SAME_PORT: Final = "The server cannot listen to HTTP requests and metrics requests at the same address and port"
 NO_REPOSITORY: Final = "error: creating server: Invalid argument - --model-repository must be specified"
 
 
@@ -47,9 +48,13 @@ def serve(words: tuple[str, ...]) -> None:
     if not settled.arguments.model_repository:
         _fail(NO_REPOSITORY)
     address, port = listening_at(given.options)
-    taken = why_not_listen(address, port)
-    if taken is not None:
-        _fail(taken)
+    services = {"HTTP": (address, port), **metrics_at(settled.arguments, address)}
+    if len({*services.values()}) < len(services):
+        _fail(f"{SAME_PORT} {address}:{port}")
+    for service, (at, number) in services.items():
+        taken = why_not_listen(service, at, number)
+        if taken is not None:
+            _fail(taken)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", address, "--port", str(port)]
     sys.exit(run(command, environ, f"{given.options.get('http-address', address)}:{port}"))
 
@@ -80,7 +85,14 @@ def listening_at(options: Mapping[str, Value]) -> tuple[str, int]:
     return address, int(str(options.get("http-port", DEFAULT_PORT)))
 
 
-def why_not_listen(address: str, port: int) -> str | None:
+def metrics_at(arguments: Arguments, http_address: str) -> dict[str, tuple[str, int]]:
+    """Return the name of the metrics service with its address and port, if it has a port of its own."""
+    if not (arguments.allow_metrics and arguments.metrics_port):
+        return {}
+    return {"Metrics": (arguments.metrics_address or http_address, arguments.metrics_port)}
+
+
+def why_not_listen(service: str, address: str, port: int) -> str | None:
     """Return Triton's message if nobody can listen there now, None if one can.
 
     Asked before anything is loaded; who takes the port in between is found by BentoML, less politely.
@@ -92,8 +104,8 @@ def why_not_listen(address: str, port: int) -> str | None:
             probe.bind((address, port))
         except (OSError, OverflowError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                return f"failed to start HTTP service: Unavailable - Socket '{address}:{port}' already in use "
-            return f"failed to start HTTP service: Invalid argument - cannot listen at '{address}:{port}': {error}"
+                return f"failed to start {service} service: Unavailable - Socket '{address}:{port}' already in use "
+            return f"failed to start {service} service: Invalid argument - cannot listen at '{address}:{port}': {error}"
     return None
 
 
