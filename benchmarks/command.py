@@ -47,7 +47,7 @@ def _method(plan: Plan) -> dict[str, str]:
     checked = wrk.CHECKED if plan.generator == wrk.NAME else sockets.CHECKED
     return {
         "load generator": f"{plan.generator}, closed loop, on the same machine",
-        "method": f"{plan.rounds} interleaved rounds of {plan.seconds:g} s after a warm-up; medians; a ratio is the "
+        "method": f"interleaved rounds ({plan.rounds}) of {plan.seconds:g} s after a warm-up; medians; a ratio is the "
         "median of the rounds' ratios; CPU is user + system time of the server's process tree ÷ requests",
         "answers checked": checked,
     }

@@ -9,12 +9,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 PROJECT: Final = Path(__file__).parents[1]
 START_S: Final = 120.0
@@ -55,9 +55,7 @@ def jubako(folder: Path) -> Iterator[Server]:
     """Run `bentoml serve service:service` on the example repository, with its store in `folder`."""
     port = _free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "service:service", "--host", "127.0.0.1", "--port", str(port)]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUBAKO_", "BENTOML_"))}
-    environment = kept | {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
-    with _running("jubako", command, port, "/v2/health/ready", folder, environment) as server:
+    with _running("jubako", command, port, "/v2/health/ready", folder) as server:
         yield server
 
 
@@ -87,9 +85,10 @@ def _running(
     port: int,
     ready_path: str | None,
     folder: Path,
-    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     log = folder / f"{name}.log"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUBAKO_", "BENTOML_"))}
+    environment = kept | {"BENTOML_HOME": str(folder / f"{name}.bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=PROJECT, env=environment

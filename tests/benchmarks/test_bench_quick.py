@@ -67,3 +67,18 @@ def test_without_wrk_the_package_to_install_is_named(tmp_path: Path, monkeypatch
 
     assert done.returncode == 1
     assert "apt-get install wrk" in done.stderr
+
+
+def test_the_documented_table_is_the_reference_result() -> None:
+    reference = PROJECT / "benchmarks" / "results" / "reference.json"
+
+    rendered = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--render", str(reference)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+    assert rendered.strip() in (PROJECT / "docs" / "benchmarks.md").read_text()
