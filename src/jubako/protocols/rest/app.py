@@ -14,13 +14,15 @@ import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 import numpy as np
 
 from jubako.config.parse import to_json
 from jubako.errors import InvalidArgument, JubakoError, Unavailable, Unsupported
-from jubako.protocols.rest import documents, shared_memory
+from jubako.protocols.rest import documents, generate, shared_memory
+from jubako.protocols.rest.answers import answers
 from jubako.protocols.rest.bodies import Disconnected, Message, Receive, read_body
 from jubako.protocols.rest.compression import Coding, coding_for_answer, coding_of_request, deflate, inflate
 from jubako.protocols.rest.decode import decode, header_length
@@ -44,14 +46,13 @@ Send = Callable[[Message], Awaitable[None]]
 Extra = Sequence[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
+EVENTS: Final = b"text/event-stream; charset=utf-8"
 BINARY: Final = b"application/octet-stream"
 TEXT: Final = b"text/plain"
 PIECE: Final = 1 << 20
 """A long answer is handed to the socket in pieces, so that a slow reader holds one of them and not all."""
 
 UNBUILT: Final[Mapping[Verb, str]] = {
-    Verb.GENERATE: "generate is not supported",
-    Verb.GENERATE_STREAM: "generate_stream is not supported",
     Verb.TRACE_SETTING: "the server does not support tracing",
     Verb.LOGGING: "the server does not support log settings",
 }
@@ -158,6 +159,10 @@ class _Call:
         match route.verb:
             case Verb.INFER:
                 await self._infer(route)
+            case Verb.GENERATE:
+                await self._generate(route)
+            case Verb.GENERATE_STREAM:
+                await self._generate_stream(route)
             case Verb.LIVE:
                 await self._respond(200 if server.live else 503, TEXT, b"")
             case Verb.READY:
@@ -263,6 +268,40 @@ class _Call:
             if ticket is not None:
                 ticket.cancel()  # nothing, once answered
 
+    async def _generate(self, route: Route) -> None:
+        status, body, count = 200, b"", 0
+        async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
+            async for response in came:
+                if not count:
+                    status, body = generate.said(response)
+                count += 1
+        await self._begin(status, JSON)
+        await self._part(body if count == 1 else error_body(generate.NOT_ONE), more=False)
+
+    async def _generate_stream(self, route: Route) -> None:
+        """Send each answer as an event; the status is the first one's."""
+        async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
+            async for response in came:
+                status, body = generate.said(response)
+                if not self._started:
+                    await self._begin(status, EVENTS)
+                await self._part(generate.event(body), more=True)
+        if not self._started:
+            await self._begin(200, EVENTS)
+        await self._part(b"", more=False)
+
+    async def _generation(self, route: Route) -> InferRequest:
+        """Return the request that the body of a `generate` is."""
+        runner = self._server.runner(route.model, parse_version(route.version))
+        if _header(self._headers, b"content-encoding") not in (None, b"identity"):
+            raise InvalidArgument("Unsupported content-encoding, only 'identity' is supported.")
+        body = await self._body(self._limits.max_input_size)
+        try:
+            return generate.decode(body, runner, self._limits, time.monotonic_ns())
+        except JubakoError:
+            runner.statistics.refused(Refusal.INVALID)
+            raise
+
     async def _left(self) -> None:
         """Return when the client has left."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -291,6 +330,15 @@ class _Call:
         if not self._started:
             extra = [*extra, (b"connection", b"close")] if close else extra
             await self._respond(status, JSON, error_body(message), extra=extra)
+
+    async def _begin(self, status: int, content_type: bytes) -> None:
+        """Start an answer whose length nobody knows yet: it is sent in chunks."""
+        self._started = True
+        headers = [(b"content-type", content_type)]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _part(self, data: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def _respond(self, status: int, content_type: bytes, *body: bytes | memoryview, extra: Extra = ()) -> None:
         size = sum(map(len, body))
