@@ -62,6 +62,8 @@ class InferRequest:
     id: str = ""
     start_ns: int = 0
     """`time.monotonic_ns()` when the protocol had the whole request; statistics count from here."""
+    trace: "Trace | None" = None
+    """What records this request, if it is one of those that are traced."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +104,16 @@ class Reply(Protocol):
 
     def __call__(self, response: InferResponse, final: bool, /) -> None:
         """Take one answer."""
+
+
+class Trace(Protocol):
+    """Who is told how a request went through its model. Called in the loop's thread; times are monotonic."""
+
+    def queued(self, ns: int, /) -> None:
+        """It was queued, and left its queue without an execution."""
+
+    def ran(self, queued_ns: int, start_ns: int, input_end_ns: int, infer_end_ns: int, end_ns: int, /) -> None:
+        """It was queued, and ran in an execution of these phases."""
 
 
 class Ticket(Protocol):

@@ -149,6 +149,8 @@ class Runner:
         now_ns = time.monotonic_ns()
         if execution.error is not None:
             for pending in batch:
+                if pending.request.trace is not None:
+                    _trace(pending, execution)
                 reason = Failure.CANCELED if pending.cancelled else Failure.BACKEND
                 self._count_failure(reason, now_ns - pending.request.start_ns, execution.gpu)
                 error = Cancelled("") if pending.cancelled else execution.error
@@ -171,6 +173,8 @@ class Runner:
         answered, answered_rows, total_ns, queue_ns = 0, 0, 0, 0
         for pending in batch:
             rows += pending.rows
+            if pending.request.trace is not None:
+                _trace(pending, execution)
             request_ns = now_ns - pending.request.start_ns
             if pending.cancelled:
                 self._count_failure(Failure.CANCELED, request_ns, execution.gpu)
@@ -219,6 +223,8 @@ class Runner:
 
     def refused(self, pending: Pending, error: JubakoError) -> None:
         """Count and answer a queued request that will not be executed."""
+        if pending.request.trace is not None:
+            pending.request.trace.queued(pending.queued_ns)
         self._count_failure(_reason(error), time.monotonic_ns() - pending.request.start_ns, None)
         pending.reply(InferResponse(pending.request, error=error), True)
 
@@ -236,6 +242,12 @@ class Runner:
             Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         )
         await close_instances(self.instances)
+
+
+def _trace(pending: Pending, execution: Execution) -> None:
+    trace = pending.request.trace
+    assert trace is not None
+    trace.ran(pending.queued_ns, execution.start_ns, execution.input_end_ns, execution.infer_end_ns, execution.stop_ns)
 
 
 def _reason(error: JubakoError) -> Failure:
