@@ -25,6 +25,11 @@ optimization {
 }
 parameters { key: "intra_op_thread_count" value { string_value: "1" } }
 metric_tags { key: "a" value: "b" }
+model_metrics {
+  metric_control {
+    metric_identifier { family: "nv_inference_first_response_histogram_ms" } histogram_options { buckets: [ 1, 2 ] }
+  }
+}
 response_cache { enable: false } model_transaction_policy { decoupled: false }
 """
 WARNED = {
@@ -45,7 +50,9 @@ WARNED = {
     "optimization.eager_batching": "optimization { eager_batching: true }",
     "cc_model_filenames": 'cc_model_filenames { key: "7.5" value: "x" }',
     "model_operations": 'model_operations { op_library_filename: "x.so" }',
-    "model_metrics": "model_metrics { }",
+    "model_metrics.metric_control.metric_identifier.family": (
+        'model_metrics { metric_control { metric_identifier { family: "f" } } }'
+    ),
     "runtime": 'runtime: "libtriton_x.so"',
 }
 for _policy in ("timeout_action: DELAY", "default_timeout_microseconds: 5", "allow_timeout_override: true"):

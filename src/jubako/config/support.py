@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from jubako.config.metrics import FIRST_RESPONSE
 from jubako.errors import Unsupported
 
 
@@ -137,7 +138,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "instance_group.host_policy": _warned("threads are not bound to cores or memory nodes"),
     "default_model_filename": _yes(),
     "cc_model_filenames": _warned("default_model_filename is loaded on every GPU"),
-    "metric_tags": _yes("stored"),
+    "metric_tags": _yes("labels of its metrics, see docs/metrics.md"),
     "parameters": _yes(),
     "parameters.string_value": _yes("checked by the backend"),
     "model_warmup": _warned("the model is not warmed up"),
@@ -147,7 +148,16 @@ ROWS: Final[Mapping[str, Row]] = {
     "model_repository_agents": _refused("no agent runs, so none would check the model's files"),
     "response_cache": _yes(),
     "response_cache.enable": _warned("there is no response cache, every request runs"),
-    "model_metrics": _warned("histogram buckets cannot be set"),
+    "model_metrics": _yes(),
+    "model_metrics.metric_control": _yes(),
+    "model_metrics.metric_control.metric_identifier": _yes(),
+    "model_metrics.metric_control.metric_identifier.family": Row(
+        Support.WARNED,
+        f"only the buckets of {FIRST_RESPONSE} can be set",
+        when=lambda family: family != FIRST_RESPONSE,
+    ),
+    "model_metrics.metric_control.histogram_options": _yes(),
+    "model_metrics.metric_control.histogram_options.buckets": _yes(),
 }
 
 
