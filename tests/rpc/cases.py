@@ -121,7 +121,10 @@ def add_inference() -> None:
     infer("an input missing", changed(lambda r: r.inputs.pop(1)))
     infer("an input unknown", changed(lambda r: setattr(r.inputs[1], "name", "X")))
     for outputs in (["X"], [""], ["OUTPUT1"], ["OUTPUT1", "OUTPUT0"]):
-        infer(f"outputs {outputs}", changed(lambda r, names=outputs: [r.outputs.add(name=name) for name in names]))
+        request = simple()
+        for name in outputs:
+            request.outputs.add(name=name)
+        infer(f"outputs {outputs}", request)
     for model, version in (
         ("simple", "2"),
         ("simple", "x"),
