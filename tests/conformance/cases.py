@@ -71,6 +71,8 @@ def byte_strings(*elements: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
+INTEGERS: Final = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64")
+DATATYPES: Final = ("BOOL", *INTEGERS, "FP16", "BF16", "FP32", "FP64", "BYTES")
 ROW: Final = list(range(16))
 ONES: Final = [1] * 16
 INT32_ROW: Final = struct.pack("<16i", *ROW)
@@ -857,16 +859,95 @@ def later_extensions() -> Iterator[Case]:
     yield Case("logging/unknown key", "POST", "/v2/logging", (), b'{"x":1}')
     yield Case("logging/not JSON", "POST", "/v2/logging", (), b"x")
     yield Case("logging/by PUT", "PUT", "/v2/logging")
-    generate = "/v2/models/identity_fp32/generate"
-    yield Case("generate/one value", "POST", generate, (), b'{"INPUT0":1.5}')
-    yield Case("generate/three values", "POST", generate, (), b'{"INPUT0":[1,2,3],"id":"seven"}')
-    yield Case("generate/no input", "POST", generate, (), b"{}")
-    yield Case("generate/not JSON", "POST", generate, (), b"{")
-    yield Case("generate/by GET", "GET", generate)
-    yield Case("generate/unknown model", "POST", "/v2/models/unknown/generate", (), b'{"INPUT0":1}')
-    yield Case("generate/batching model", "POST", "/v2/models/variable/generate", (), b'{"INPUT0":[1,2]}')
-    yield Case("generate/stream", "POST", f"{generate}_stream", (), b'{"INPUT0":1.5}')
-    yield Case("generate/stream by GET", "GET", f"{generate}_stream")
+
+
+def generate(name: str, model: str, body: Any, *, stream: bool = False, headers: Headers = ()) -> Case:
+    """Ask `model` to generate."""
+    path = f"/v2/models/{model}/generate" + ("_stream" if stream else "")
+    return Case(f"generate/{name}", "POST", path, headers, encoded(body))
+
+
+def generating() -> Iterator[Case]:
+    """Flat JSON in and out, and what of it is no tensor."""
+    one_value = {"INPUT0": 1.5}
+    yield generate("one value", "identity_fp32", b'{"INPUT0":1.5}')
+    yield generate("three values", "identity_fp32", b'{"INPUT0":[1,2,3],"id":"seven"}')
+    yield generate("no input", "identity_fp32", b"{}")
+    yield generate("not JSON", "identity_fp32", b"{")
+    yield Case("generate/by GET", "GET", "/v2/models/identity_fp32/generate")
+    yield generate("unknown model", "unknown", b'{"INPUT0":1}')
+    yield generate("batching model", "variable", b'{"INPUT0":[1,2]}')
+    yield generate("stream", "identity_fp32", b'{"INPUT0":1.5}', stream=True)
+    yield Case("generate/stream by GET", "GET", "/v2/models/identity_fp32/generate_stream")
+    yield from tensors_to_generate_from()
+    for text in ("", "[]", '"x"', "1", "null", '{"INPUT0":1}x', '{"INPUT0":1,"INPUT0":2}', '{"":1,"INPUT0":1}'):
+        yield generate(f"body {text}", "identity_fp32", text)
+    for given in ("7", "null", '""', '"caf\u00e9"'):
+        yield generate(f"id {given}", "identity_fp32", b'{"INPUT0":1,"id":%b}' % given.encode())
+    for given in ("1", "null", "{}", '{"x":1}', '{"x":null}', '{"parameters":{"y":2}}', '{"id":"z"}', '{"INPUT0":1}'):
+        yield generate(f"nested {given}", "identity_fp32", b'{"INPUT0":2,"parameters":%b}' % given.encode())
+    for given in ("1", '"x"', "[[1,2],[3]]", "[]"):
+        yield generate(f"nested input {given}", "identity_fp32", b'{"parameters":{"INPUT0":%b}}' % given.encode())
+    yield generate("nested input of a wrong count", "counted", '{"parameters":{"INPUT0":[1]}}')
+    for key in ("sequence_id", "sequence_start", "priority", "timeout", "triton_x", "binary_data_output", "OUTPUT0"):
+        for given in ("-1", '"x"', "true", "1.5"):
+            yield generate(
+                f"parameter {key} {given}", "identity_fp32", b'{"INPUT0":1,"%b":%b}' % (key.encode(), given.encode())
+            )
+    for given in ("null", "[]", "{}", "1e400", "NaN", "9223372036854775808", "123456789012345678901234567890"):
+        yield generate(f"parameter x {given}", "identity_fp32", b'{"INPUT0":1,"x":%b}' % given.encode())
+    yield generate("version 2", "versions/versions/2", {"INPUT0": [1, 2]})
+    yield generate("version 9", "versions/versions/9", {"INPUT0": [1, 2]})
+    yield generate("broken model", "broken", one_value)
+    yield generate("unknown model in a coding", "unknown", one_value, headers=(("Content-Encoding", "gzip"),))
+    for coding in ("gzip", "deflate", "br", "identity", ""):
+        headers = (("Content-Encoding", coding),)
+        yield generate(f"coding {coding or 'empty'}", "identity_fp32", one_value, headers=headers)
+        yield generate(f"coding {coding or 'empty'}, stream", "identity_fp32", one_value, stream=True, headers=headers)
+    for name, value in (
+        ("Accept-Encoding", "gzip"),
+        (HEADER_LENGTH, "3"),
+        (HEADER_LENGTH, "abc"),
+        ("endpoint-load-metrics-format", "json"),
+        ("endpoint-load-metrics-format", "text"),
+    ):
+        yield generate(f"{name} {value}", "identity_fp32", one_value, headers=((name, value),))
+    for name, body in (("no input", "{}"), ("not JSON", "{"), ("of text", '{"INPUT0":"x"}')):
+        yield generate(f"stream, {name}", "identity_fp32", body, stream=True)
+    yield generate("stream, unknown model", "unknown", one_value, stream=True)
+
+
+def tensors_to_generate_from() -> Iterator[Case]:
+    """Scalars and lists as inputs, and the shapes that they are given."""
+    values = ("1", "2", "-1", "1.5", "true", '"text"', "[1,0]", "[true,false]", '["a","b"]', "300", "[]", "null", "{}")
+    for datatype in DATATYPES:
+        for value in values:
+            model = f"identity_{datatype.lower()}"
+            yield generate(f"{datatype} {value}", model, b'{"INPUT0":%b}' % value.encode())
+    for value in ("NaN", "[1,NaN,-Infinity]", "1e300", "[[1],[2]]", "[[1,2],[3,4]]", "[[]]", "[[[[[1]]]]]", '[1,"x"]'):
+        yield generate(f"FP32 {value}", "identity_fp32", b'{"INPUT0":%b}' % value.encode())
+    for value in ('["a",1]', '[["a","b"],["c"]]', '[["a"]]', "[[]]", '""', '"\\ud800"', '"caf\u00e9"'):
+        yield generate(f"BYTES {value}", "identity_bytes", b'{"INPUT0":%b}' % value.encode())
+    for model, counts in (
+        ("matrix", (0, 1, 4, 6)),
+        ("counted", (0, 1, 2, 3, 4)),
+        ("reshaped", (4, 5, 8)),
+        ("scores", (3, 6, 15)),
+        ("variable", (0, 1, 3)),
+    ):
+        for count in counts:
+            yield generate(f"{model}, {count} elements", model, {"INPUT0": list(range(count))})
+    yield generate("variable, a scalar", "variable", {"INPUT0": 5})
+    for value in ('"x"', '["x"]', '["x","y"]', "[]"):
+        yield generate(f"line, {value}", "line", b'{"INPUT0":%b}' % value.encode())
+    yield generate("simple", "simple", {"INPUT0": ROW, "INPUT1": ONES})
+    yield generate("simple, one input", "simple", {"INPUT0": ROW})
+    yield generate("simple, two rows", "simple", {"INPUT0": ROW * 2, "INPUT1": ONES * 2})
+    yield generate("simple, nine rows", "simple", {"INPUT0": ROW * 9, "INPUT1": ONES * 9})
+    yield generate("simple, two rows and one", "simple", {"INPUT0": ROW * 2, "INPUT1": ONES})
+    yield generate("simple, no rows", "simple", {"INPUT0": [], "INPUT1": []})
+    yield generate("strings", "strings", {"INPUT0": ["a", "b"], "INPUT1": ["c", "d"]})
+    yield generate("optional input left out", "optional", {"INPUT0": [1, 2, 3, 4], "INPUT1": [1, 2, 3, 4]})
 
 
 def all_cases() -> Iterator[Case]:
@@ -888,6 +969,7 @@ def all_cases() -> Iterator[Case]:
         messages,
         versions_and_models,
         later_extensions,
+        generating,
     ):
         yield from group()
 

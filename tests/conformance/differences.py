@@ -64,6 +64,7 @@ NEWER: Final[Mapping[str, Instead]] = {
     "infer/BYTES nested 100 deep": _deep(""),
     "infer/data too few elements": _TOO_FEW,
     "infer/data no elements": _TOO_FEW,
+    "generate/FP32 [[]]": _TOO_FEW,
     "infer/outputs twice": Instead(
         400,
         "[request id: <id_unknown>] output 'OUTPUT0' already exists in request",
@@ -136,6 +137,16 @@ BETTER: Final[Mapping[str, Instead | Answered | Like]] = {
             "outputs": [{"name": "OUTPUT0", **_EMPTY}, {"name": "OUTPUT1", **_EMPTY}],
         },
         "a batch of no rows has an answer: one of no rows",
+    ),
+    "generate/counted, 0 elements": Answered(
+        {"OUTPUT0": [], "model_name": "counted", "model_version": "1"}, "as a batch of none to infer"
+    ),
+    "generate/simple, no rows": Answered(
+        {"OUTPUT0": [], "OUTPUT1": [], "model_name": "simple", "model_version": "1"}, "as a batch of none to infer"
+    ),
+    "generate/simple, two rows and one": Instead(400, _ANY_ROW.format("INPUT1"), _HASH_ORDER),
+    'generate/body {"INPUT0":1,"INPUT0":2}': Like(
+        "generate/FP32 2", "of two equal keys the last counts, as in most JSON readers"
     ),
     "infer/inputs three": _inputs_and_none_missing("2 inputs but got 3", "simple", "'INPUT0','INPUT1','INPUT2'"),
     "infer/optional, one too many": _inputs_and_none_missing(

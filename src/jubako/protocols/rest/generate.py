@@ -10,7 +10,7 @@ from typing import Any, Final
 from jubako.errors import Internal, InvalidArgument, JubakoError
 from jubako.protocols.rest.encode import json_values
 from jubako.protocols.rest.fields import member
-from jubako.protocols.rest.json_tensor import WrongStringCount, decode_list
+from jubako.protocols.rest.json_tensor import WrongStringCount, decode_list, refuse_halves
 from jubako.protocols.rest.json_text import dump, dump_value, parse
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import Body
@@ -80,6 +80,7 @@ class _Reading:
     def _tensor(self, name: str, data: list[Any]) -> tuple[TensorSpec, Array]:
         interface = self.runner.interface
         spec = interface.inputs[name]
+        refuse_halves(spec.datatype, name)
         shape = _shape(name, (-1, *spec.dims) if interface.batched else spec.dims, len(data))
         try:
             array = decode_list(data, spec.datatype, shape, name, self.runner.name, self.limits.max_input_size)

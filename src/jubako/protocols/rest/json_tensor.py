@@ -42,11 +42,7 @@ def decode_list(
     _check_size(expected, datatype, name, max_input_size)
     if not expected:
         return np.empty(shape, datatype.dtype)
-    if datatype in (Datatype.FP16, Datatype.BF16):
-        raise InvalidArgument(
-            f"receiving {datatype.name} data via JSON is not supported. Please use the binary data format for input "
-            f"{name}"
-        )
+    refuse_halves(datatype, name)
     if datatype is Datatype.BYTES:
         return _strings(data, expected, name, model).reshape(shape)
     flat = _flatten(data, "Unable to parse 'data': ")
@@ -58,6 +54,19 @@ def decode_list(
     if len(flat) < expected:
         raise Internal("Failed to parse 'data' field: shape does not match true shape")
     return _narrow(flat, datatype, wrong).reshape(shape)
+
+
+def refuse_halves(datatype: Datatype, name: str) -> None:
+    """Refuse the datatypes that have no JSON.
+
+    Raises:
+        InvalidArgument: FP16 or BF16.
+    """
+    if datatype in (Datatype.FP16, Datatype.BF16):
+        raise InvalidArgument(
+            f"receiving {datatype.name} data via JSON is not supported. Please use the binary data format for input "
+            f"{name}"
+        )
 
 
 def _strings(data: Any, expected: int, name: str, model: str) -> Array:
