@@ -61,6 +61,11 @@ def instance_threads() -> list[str]:
     return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("jubako "))
 
 
+def negate(inputs: Mapping[str, Array]) -> Sequence[Array]:
+    """Return Y = -X and Z = X + 1."""
+    return -inputs["X"], inputs["X"] + 1
+
+
 class Held:
     """A step that waits until the test lets it go."""
 
@@ -75,10 +80,14 @@ class Held:
     async def has_begun(self) -> None:
         await until(self.begun.is_set)
 
+    def then(self, execute: Execute = negate) -> Execute:
+        """Return `execute`, held until the test lets it go."""
 
-def negate(inputs: Mapping[str, Array]) -> Sequence[Array]:
-    """Return Y = -X and Z = X + 1."""
-    return -inputs["X"], inputs["X"] + 1
+        def held(inputs: Mapping[str, Array]) -> Sequence[Array]:
+            self.wait()
+            return execute(inputs)
+
+        return held
 
 
 class FakeInstance(Instance):

@@ -5,7 +5,7 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -188,13 +188,9 @@ def test_whatever_a_load_raises_comes_out_of_start_and_the_thread_ends(
 def test_closing_waits_for_the_running_execution() -> None:
     held = Held()
 
-    def slow(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        held.wait()
-        return negate(inputs)
-
     async def scene() -> None:
         thread = a_thread()
-        await thread.start(lambda: FakeInstance(slow))
+        await thread.start(lambda: FakeInstance(held.then()))
         running = asyncio.ensure_future(execute(thread, an_execution()))
         await held.has_begun()
         closing = asyncio.ensure_future(thread.close())
@@ -262,11 +258,7 @@ def test_a_load_whose_caller_left_ends_its_thread_when_it_is_closed() -> None:
 def test_a_loop_that_is_closed_under_a_running_execution_ends_the_thread() -> None:
     held = Held()
 
-    def slow(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        held.wait()
-        return negate(inputs)
-
-    instance = FakeInstance(slow)
+    instance = FakeInstance(held.then())
 
     async def scene() -> None:
         thread = a_thread()

@@ -44,14 +44,6 @@ def fail(_: Mapping[str, Array]) -> Sequence[Array]:
     raise ValueError("broke")
 
 
-def held_by(held: Held) -> Callable[[Mapping[str, Array]], Sequence[Array]]:
-    def compute(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        held.wait()
-        return negate(inputs)
-
-    return compute
-
-
 async def infer(runner: Runner, *rows: int) -> list[Answered]:
     """Submit a request for each of `rows` in one turn of the loop, and return the answers."""
     answers = [Answered() for _ in rows]
@@ -267,7 +259,7 @@ def test_a_failed_execution_counts_its_requests_as_failed_and_nothing_else() -> 
 def test_a_request_that_is_refused_at_once_counts_for_nothing() -> None:
     async def scene() -> ModelStatistics:
         held = Held()
-        runner, _ = await a_runner(held_by(held), options=RunnerOptions(max_queue_size=1))
+        runner, _ = await a_runner(held.then(), options=RunnerOptions(max_queue_size=1))
         running, waiting = Answered(), Answered()
         runner.submit(a_request(), running)
         await held.has_begun()
@@ -294,7 +286,7 @@ def test_a_request_that_is_refused_at_once_counts_for_nothing() -> None:
 def test_cancelled_queued_running_and_answered_requests_are_answered_once_and_counted() -> None:
     async def scene() -> tuple[list[str], ModelStatistics]:
         held = Held()
-        runner, _ = await a_runner(held_by(held), a_config(more=DYNAMIC))
+        runner, _ = await a_runner(held.then(), a_config(more=DYNAMIC))
         answers = [Answered() for _ in range(4)]
         running, beside = (runner.submit(a_request(), answer) for answer in answers[:2])
         await held.has_begun()
@@ -323,11 +315,7 @@ def test_a_cancelled_request_whose_execution_fails_is_answered_as_cancelled() ->
     async def scene() -> list[str]:
         held = Held()
 
-        def late_failure(inputs: Mapping[str, Array]) -> Sequence[Array]:
-            held.wait()
-            return fail(inputs)
-
-        runner, _ = await a_runner(late_failure, a_config(more=DYNAMIC))
+        runner, _ = await a_runner(held.then(fail), a_config(more=DYNAMIC))
         left, stayed = Answered(), Answered()
         ticket = runner.submit(a_request(), left)
         runner.submit(a_request(), stayed)
@@ -344,7 +332,7 @@ def test_a_cancelled_request_whose_execution_fails_is_answered_as_cancelled() ->
 def test_closing_refuses_what_waits_lets_run_what_runs_and_takes_no_more() -> None:
     async def scene() -> tuple[list[str], int]:
         held = Held()
-        runner, instances = await a_runner(held_by(held), a_config(groups="{ count: 2 }"))
+        runner, instances = await a_runner(held.then(), a_config(groups="{ count: 2 }"))
         answers = [Answered() for _ in range(3)]
         for answer in answers:
             runner.submit(a_request(id="7"), answer)
@@ -373,7 +361,7 @@ def test_closing_ends_all_instances_side_by_side() -> None:
         held = Held()
         slow_end = Held()
         runner, (first, second) = await a_runner(
-            [held_by(slow_end), held_by(held)], a_config(groups="{ count: 2 }"), IN_THREADS
+            [slow_end.then(), held.then()], a_config(groups="{ count: 2 }"), IN_THREADS
         )
         answers = [Answered(), Answered()]
         for answer in answers:
@@ -413,7 +401,7 @@ def test_closing_ends_all_instances_side_by_side() -> None:
 def test_exactly_as_many_requests_wait_as_the_bound_says(config: Any, option: int, bound: int) -> None:
     async def scene() -> None:
         held = Held()
-        runner, _ = await a_runner(held_by(held), config, RunnerOptions(max_queue_size=option))
+        runner, _ = await a_runner(held.then(), config, RunnerOptions(max_queue_size=option))
         runner.submit(a_request(), Answered())
         await held.has_begun()
 
@@ -517,7 +505,7 @@ def test_a_passive_instance_is_loaded_and_closed_and_never_runs() -> None:
     async def scene() -> None:
         held = Held()
         runner, (active, passive) = await a_runner(
-            [held_by(held), negate], a_config(groups="{ count: 1 }, { count: 1 passive: true }")
+            [held.then(), negate], a_config(groups="{ count: 1 }, { count: 1 passive: true }")
         )
         answers = [Answered() for _ in range(3)]
         for answer in answers:

@@ -47,6 +47,8 @@ class Lifecycle:
         self._records: dict[tuple[str, int], _Record] = {}
         self._broken: dict[str, str] = {}
         self._ready: dict[tuple[str, int], Runner] = {}
+        self._loads: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.settled = False
         """The first load is over, however it went."""
 
@@ -111,7 +113,15 @@ class Lifecycle:
     # --- loading --------------------------------------------------------------------------------------------------
 
     async def load(self, snapshot: Snapshot) -> None:
-        """Load every version of `snapshot`, some at a time; return when each is ready or has failed."""
+        """Load every version of `snapshot`, some at a time; return when each is ready or has failed.
+
+        When it is cancelled, versions that are ready by then stay so, and no thread of the others is left.
+
+        Raises:
+            Unavailable: `close` was called before.
+        """
+        if self._closed:
+            raise Unavailable("Server is stopping, no more models are loaded")
         for broken in snapshot.broken:
             self._broken[broken.model] = broken.reason
             log.error("failed to load '%s': %s", broken.model, broken.reason)
@@ -119,7 +129,9 @@ class Lifecycle:
         records = [self._new_record(stored) for stored in snapshot.versions]
         async with asyncio.TaskGroup() as tasks:
             for record, stored in zip(records, snapshot.versions, strict=True):
-                tasks.create_task(self._load_one(record, stored, slots))
+                task = tasks.create_task(self._load_one(record, stored, slots))
+                self._loads.add(task)
+                task.add_done_callback(self._loads.discard)
         self.settled = True
 
     def _new_record(self, stored: StoredVersion) -> _Record:
@@ -176,16 +188,25 @@ class Lifecycle:
             await runner.drained()
 
     async def close(self) -> None:
-        """Unload everything; what still waits is refused."""
-        runners = self.ready_runners()
+        """Unload everything; what still waits is refused, and what still loads is closed as soon as it has loaded.
+
+        Idempotent, and each caller waits for the end.
+        """
+        if not self._closed:  # once: a second cancel would only disturb the clearing up after the first
+            self._closed = True
+            for load in self._loads:
+                load.cancel()
         self._ready.clear()
+        records = [record for record in self._records.values() if record.state in (State.LOADING, State.READY)]
+        for record in records:
+            record.state, record.reason = State.UNAVAILABLE, "unloaded"
+        runners = [record.runner for record in self._records.values() if record.runner is not None]
+        ends = await asyncio.gather(*(runner.close() for runner in runners), *self._loads, return_exceptions=True)
+        for error in ends:
+            if isinstance(error, Exception):
+                log.error("closing a model broke", exc_info=error)
         for record in self._records.values():
-            if record.state is State.READY:
-                record.state, record.reason, record.runner = State.UNAVAILABLE, "unloaded", None
-        for runner in runners:
-            runner.stop()
-        for runner in runners:
-            await runner.close()
+            record.runner = None
 
 
 def _by_key(item: tuple[tuple[str, int], Runner]) -> tuple[str, int]:
