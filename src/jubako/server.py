@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -39,8 +38,7 @@ EXTENSIONS: Sequence[str] = (
 ON_DEMAND = frozenset(("system_shared_memory", "cuda_shared_memory"))
 """Those that are there only where they are asked for (`ServerOptions.extensions`)."""
 
-VERSION = re.compile(r"[+-]?[0-9]+")
-STOPPING: Final = "Server is stopping, scheduler for model has stopped accepting new inference requests"
+VERSION = re.compile(r"[ \t-\r]*([+-]?)([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class VersionStatistics:
 def parse_version(text: str) -> int:
     """Return a version as clients write it; the empty string asks for the highest ready one.
 
-    Reads a number as C's `stol` does: what follows the digits is ignored.
+    Reads a number as C's `stol` does: white space before the digits, and whatever follows them, is ignored.
 
     Raises:
         InvalidArgument: not a number, one that takes more than 63 bits, or a negative one.
@@ -90,8 +88,9 @@ def parse_version(text: str) -> int:
     if not text:
         return LATEST
     found = VERSION.match(text)
-    number = int(found[0]) if found and len(found[0]) < 24 else None
-    if number is None or abs(number) >= 2**63:
+    digits = found[2].lstrip("0") or "0" if found else ""
+    number = int(found[1] + digits) if found and len(digits) <= 19 else None
+    if number is None or not -(2**63) <= number < 2**63:
         raise InvalidArgument(
             f"failed to get model version from specified version string '{text}' (details: stol), version should be "
             "an integral value > 0"
@@ -148,6 +147,15 @@ class InferenceServer:
         Raises:
             JubakoError: the answer was an error.
         """
+        response = await self._answered(request)
+        if response.error is None:
+            return response
+        try:
+            raise response.error
+        finally:
+            del response  # the error's traceback holds this frame: a circle that would keep the request's arrays alive
+
+    async def _answered(self, request: InferRequest) -> InferResponse:
         if not request.start_ns:
             request.start_ns = time.monotonic_ns()
         answer: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
@@ -158,14 +166,11 @@ class InferenceServer:
 
         ticket = self.submit(request, take)
         try:
-            response = await answer
+            return await answer
         except asyncio.CancelledError:
             if ticket is not None:
                 ticket.cancel()
             raise
-        if response.error is not None:
-            raise response.error
-        return response
 
     # --- the control plane ----------------------------------------------------------------------------------------
 
