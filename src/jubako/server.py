@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -39,6 +40,7 @@ ON_DEMAND = frozenset(("system_shared_memory", "cuda_shared_memory"))
 """Those that are there only where they are asked for (`ServerOptions.extensions`)."""
 
 VERSION = re.compile(r"[ \t-\r]*([+-]?)([0-9]+)")
+STOPPING: Final = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 
 
 @dataclass(frozen=True, slots=True)
