@@ -1,0 +1,1 @@
+"""Tests of what the protocols have in common."""
