@@ -47,14 +47,6 @@ DIFFERENT: Final[Mapping[str, tuple[Answer, str]]] = {
         ),
         "Triton adds the length to four, in 32 bits",
     ),
-    "ModelInfer/model 'simple' version ' 1'": (
-        refusal(
-            "INVALID_ARGUMENT",
-            "failed to get model version from specified version string ' 1' (details: stol), version should be an "
-            "integral value > 0",
-        ),
-        "blanks are no part of a number",
-    ),
     "Nonsense/": (refusal("UNIMPLEMENTED", "Method not found!"), "gRPC for Python says so"),
 }
 """Where Jubako differs on purpose: its answer, and why."""
