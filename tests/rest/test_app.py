@@ -200,8 +200,6 @@ def test_a_version_past_all_numbers_is_refused(served: Served, digits: str) -> N
     [
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/unregister",
-        "/v2/models/simple/generate",
-        "/v2/models/simple/generate_stream",
         "/v2/trace/setting",
         "/v2/logging",
     ],
