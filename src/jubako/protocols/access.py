@@ -3,7 +3,7 @@
 A protocol says how keys travel (header or metadata, with which prefix) and how a refusal looks; nothing here knows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hmac import compare_digest
@@ -29,7 +29,8 @@ class Key:
     """What a client must send to use a restricted category."""
 
     name: str
-    value: str = field(repr=False)  # a secret: it must not show in a log
+    """As it was configured: so it is shown. Protocols compare it without regard to case."""
+    secret: bytes = field(repr=False)  # it must not show in a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,23 @@ class AccessRules:
 
     keys: Mapping[Group, Key] = field(default_factory=dict)
 
-    def missing(self, group: Group, sent: Callable[[str], str | bytes | None]) -> str | None:
+    def missing(self, group: Group, sent: Callable[[str], Sequence[bytes]]) -> str | None:
         """Return the name of the key that a call of `group` lacks; None if it may pass.
 
-        `sent` returns what the client sent under a key's name.
+        `sent` returns all that the client sent under a key's name, given in lower case. A key that was sent twice
+        must be right both times: whoever stands in between may have looked at either.
         """
         key = self.keys.get(group)
         if key is None:
             return None
-        value = sent(key.name)
-        given = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-        return None if given is not None and compare_digest(given, key.value.encode()) else key.name
+        values = sent(key.name.lower())
+        right = [compare_digest(value, key.secret) for value in values]
+        return None if right and all(right) else key.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The keys' names in lower case."""
+        return frozenset(key.name.lower() for key in self.keys.values())
 
 
 OPEN: Final = AccessRules()

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer  # type: ignore[im
 
 from jubako.errors import JubakoError, Unavailable
 from jubako.protocols.access import OPEN, AccessRules, Group
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
 from jubako.protocols.grpc.options import GrpcOptions, Tls, channel_arguments
 from jubako.protocols.grpc.servicer import HEALTH, METHODS, SERVICE, Method, shared_memory_methods
@@ -37,9 +38,10 @@ class GrpcServer:
         options: GrpcOptions,
         access: AccessRules = OPEN,
         regions: Regions = NO_REGIONS,
+        forwarding: Forwarding = NO_FORWARDING,
     ) -> None:
         self._options = options
-        self._calls = _Calls(server, access, regions)
+        self._calls = _Calls(server, access, regions, forwarding)
         self._grpc: Any = None
         self.port = options.port
         """Where it listens; the port that was found free where 0 was asked for."""
@@ -84,9 +86,10 @@ def _credentials(tls: Tls) -> Any:
 class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Which path is which call, asked once for each before its body is read."""
 
-    def __init__(self, server: InferenceServer, access: AccessRules, regions: Regions) -> None:
+    def __init__(self, server: InferenceServer, access: AccessRules, regions: Regions, forwarding: Forwarding) -> None:
         self._access = access
-        self._inference = Inference(server, regions)
+        self._forwarding = forwarding
+        self._inference = Inference(server, regions, forwarding)
         self._streams: set[InferStream] = set()
         self._stopping = False
         self._handlers: dict[str, tuple[Group, Any]] = {
@@ -104,8 +107,8 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
         group, handler = found
         if self._access.keys:
-            metadata = dict(handler_call_details.invocation_metadata)
-            missing = self._access.missing(group, lambda name: metadata.get(METADATA_PREFIX + name))
+            metadata = handler_call_details.invocation_metadata
+            missing = self._access.missing(group, lambda name: _values(metadata, METADATA_PREFIX + name))
             if missing is not None:
                 return _refusal(
                     Unavailable(f"This protocol is restricted, expecting header '{METADATA_PREFIX}{missing}'")
@@ -120,6 +123,10 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         for stream in list(self._streams):
             stream.stop()
 
+    def _sent(self, context: Context) -> Sent:
+        """Return the metadata of a call where it may be forwarded: reading it costs more than most of a call."""
+        return _text(context.invocation_metadata()) if self._forwarding else ()
+
     async def _infer(self, message: bytes, context: Context) -> bytes:
         answer: asyncio.Future[bytes | JubakoError] = asyncio.get_running_loop().create_future()
 
@@ -127,7 +134,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             if not answer.done():
                 answer.set_result(result)
 
-        ticket = self._inference.infer(message, take)
+        ticket = self._inference.infer(message, take, self._sent(context))
         del message
         try:
             result = await answer
@@ -143,7 +150,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _stream_infer(self, _: Any, context: Context) -> None:
         awake = asyncio.Event()
         statuses = dict(context.invocation_metadata()).get(STATUSES) == "true"
-        stream = InferStream(self._inference, awake.set, statuses=statuses)
+        stream = InferStream(self._inference, awake.set, statuses=statuses, sent=self._sent(context))
         self._streams.add(stream)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -172,6 +179,16 @@ async def _read(stream: InferStream, context: Context, room: asyncio.Event) -> N
             room.clear()
             await room.wait()
     stream.half_close()
+
+
+def _values(metadata: Any, wanted: str) -> list[bytes]:
+    """Return all that was sent under a name; gRPC itself keeps names in lower case and values in ASCII."""
+    return [value.encode() if isinstance(value, str) else value for name, value in metadata if name == wanted]
+
+
+def _text(metadata: Any) -> list[tuple[str, str]]:
+    """Return what is text of a call's metadata."""
+    return [(name, value) for name, value in metadata if isinstance(value, str)]
 
 
 def _unary_handler(server: InferenceServer, method: Method) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from jubako.errors import Internal, JubakoError, Unavailable, Unsupported
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.decode import Targets, decode
 from jubako.protocols.grpc.encode import encode, joined
 from jubako.protocols.grpc.plan import ReplyPlan
@@ -38,9 +39,12 @@ class DataPlane(Protocol):
 class Inference:
     """Turns messages into requests of `server`."""
 
-    def __init__(self, server: DataPlane, regions: Regions = NO_REGIONS) -> None:
+    def __init__(
+        self, server: DataPlane, regions: Regions = NO_REGIONS, forwarding: Forwarding = NO_FORWARDING
+    ) -> None:
         self._server = server
         self._regions = regions
+        self._forwarding = forwarding
         self._targets = Targets()
 
     @property
@@ -48,20 +52,23 @@ class Inference:
         """New inference is refused."""
         return self._server.stopping
 
-    def read(self, message: Cut, start_ns: int) -> tuple[InferRequest, ReplyPlan]:
-        """Return the request that a message is, and how to answer it.
+    def read(self, message: Cut, start_ns: int, sent: Sent = ()) -> tuple[InferRequest, ReplyPlan]:
+        """Return the request that a message is, sent with the metadata `sent`, and how to answer it.
 
         Raises:
             JubakoError: it is none, or there is no such model.
         """
         name, version = self._targets.of(message.header)
-        return decode(message, self._server.runner(name, version), start_ns, self._regions)
+        request, plan = decode(message, self._server.runner(name, version), start_ns, self._regions)
+        if self._forwarding:
+            self._forwarding.forward(request, sent)
+        return request, plan
 
     def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
         """Queue a request (see `InferenceServer.submit`)."""
         return self._server.submit(request, reply)
 
-    def infer(self, message: bytes, answer: Answer) -> Ticket | None:
+    def infer(self, message: bytes, answer: Answer, sent: Sent = ()) -> Ticket | None:
         """Answer one ModelInferRequest: `answer` gets a ModelInferResponse or an error, exactly once.
 
         Never raises. There is no ticket if it was answered before this returned.
@@ -70,7 +77,7 @@ class Inference:
         try:
             if self._server.stopping:
                 raise Unavailable(STOPPING)
-            request, plan = self.read(cut(message), start_ns)
+            request, plan = self.read(cut(message), start_ns, sent)
             if plan.decoupled:
                 raise Unsupported("ModelInfer RPC doesn't support models with decoupled transaction policy")
         except JubakoError as error:

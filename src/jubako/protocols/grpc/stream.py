@@ -13,6 +13,7 @@ from typing import Final
 from tritonclient.grpc import service_pb2 as pb
 
 from jubako.errors import Cancelled, JubakoError, Unavailable
+from jubako.protocols.forwarding import Sent
 from jubako.protocols.grpc.encode import encode, joined
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
 from jubako.protocols.grpc.plan import Buffer, ReplyPlan
@@ -42,11 +43,15 @@ class InferStream:
     `wake` is called whenever there may be something to take, or the stream may have ended.
     """
 
-    def __init__(self, inference: Inference, wake: Callable[[], None], *, statuses: bool = False) -> None:
+    def __init__(
+        self, inference: Inference, wake: Callable[[], None], *, statuses: bool = False, sent: Sent = ()
+    ) -> None:
         self.statuses: Final = statuses
         """The client wants the first error of an execution as the stream's status."""
         self.error: JubakoError | None = None
         """Why the stream ends, where that is not its client's wish."""
+        self.sent: Final = sent
+        """The metadata that its requests share."""
         self._inference = inference
         self._wake = wake
         self._open: dict[_Exchange, None] = {}
@@ -169,7 +174,7 @@ class _Exchange:
     def read(self, inference: Inference, start_ns: int) -> JubakoError | None:
         """Find out what is asked; return what is wrong with it."""
         try:
-            self._request, self._plan = inference.read(self._cut, start_ns)
+            self._request, self._plan = inference.read(self._cut, start_ns, self._stream.sent)
         except JubakoError as error:
             return error
         except Exception as error:
