@@ -202,7 +202,7 @@ def test_a_client_that_does_not_read_does_not_fill_the_memory(served: Served, ch
 def test_a_restricted_call_needs_its_key(tmp_path: Path, method: str) -> None:
     paths = {"infer": "/inference.GRPCInferenceService/ModelInfer"}
     paths["stream"] = "/inference.GRPCInferenceService/ModelStreamInfer"
-    rules = AccessRules({group: Key("the-key", "secret") for group in Group})
+    rules = AccessRules({group: Key("the-key", b"secret") for group in Group})
 
     with serving(tmp_path, {}, access=rules) as served, grpc.insecure_channel(served.url) as channel:
         call = channel.stream_stream(paths.get(method, method))
@@ -221,7 +221,7 @@ def test_a_restricted_call_needs_its_key(tmp_path: Path, method: str) -> None:
 
 
 def test_only_the_restricted_categories_need_a_key(tmp_path: Path) -> None:
-    rules = AccessRules({Group.INFERENCE: Key("k", "v")})
+    rules = AccessRules({Group.INFERENCE: Key("k", b"v")})
     with serving(tmp_path, {"simple": simple()}, access=rules) as served, grpc.insecure_channel(served.url) as channel:
         assert stub_of(channel).ServerLive(pb.ServerLiveRequest()).live
         answer = stub_of(channel).ModelInfer(a_request(), metadata=[("triton-grpc-protocol-k", "v")])
@@ -230,7 +230,7 @@ def test_only_the_restricted_categories_need_a_key(tmp_path: Path) -> None:
 
 
 def test_a_key_does_not_show_in_the_rules_text() -> None:
-    assert "secret" not in repr(AccessRules({Group.INFERENCE: Key("k", "secret")}))
+    assert "secret" not in repr(AccessRules({Group.INFERENCE: Key("k", b"secret")}))
 
 
 # --- transport ----------------------------------------------------------------------------------------------------
