@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloa
 
 from jubako.bundle.options import ALIASES, OPTIONS, Fate
 from jubako.errors import InvalidArgument
+from jubako.metrics.options import parse_metrics_config
 
 PREFIX: Final = "JUBAKO_"
 COMMAND_LINE: Final = "JUBAKO_COMMAND_LINE"
@@ -270,6 +271,7 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
         reasons = [_reason(error, values, sources) for error in errors.errors(include_url=False)]
         raise InvalidArgument("; ".join(dict.fromkeys(reasons))) from None
     _ = arguments.backend_settings  # refuses an entry of the wrong form here, where the option is known
+    parse_metrics_config(arguments.metrics_config)  # likewise
     return arguments
 
 
