@@ -88,6 +88,8 @@ class Execution:
         for array in arrays:
             if not isinstance(array, np.ndarray):
                 raise Internal(f"model gave an output of type {type(array).__name__} instead of an array")
+        # A share of an array that is laid out otherwise would not be one piece of memory.
+        arrays = [array if array.flags.c_contiguous else np.ascontiguousarray(array) for array in arrays]
         return split(arrays, self.outputs, self.rows) if self.batched else [arrays]
 
 

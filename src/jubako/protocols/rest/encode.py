@@ -79,6 +79,7 @@ def _encode_anew(response: InferResponse, plan: ReplyPlan) -> Encoded:
     if repeats:
         if len(plan.heads) >= REMEMBERED_HEADS:
             plan.heads.clear()
+            plan.answers.clear()
         plan.heads[signature] = (tail, size)
     json = (b'{"id":%b,' % dump(response.request.id) if response.request.id else b"{") + tail
     return Encoded(json, tensors, len(json) + size, size > 0)

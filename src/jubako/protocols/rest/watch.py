@@ -1,7 +1,8 @@
 """Patience with slow peers, kept by one timer for all connections instead of one for each request.
 
 Once a tick each connection is compared with what it was a tick ago: the same message still in its headers, a body that
-came too slowly, answers that nobody reads. Nothing is recorded on the request path but a counter.
+came too slowly, answers that nobody reads, nothing asked for long. Nothing is recorded on the request path but a
+counter.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from jubako.protocols.rest.limits import Limits
 
 IDLE, HEAD, BODY = range(3)
 TICK_S: Final = 1.0
+SHORTEST_TICK_S: Final = 0.02
 
 
 class Watched(Protocol):
@@ -22,6 +24,11 @@ class Watched(Protocol):
     received: int
     transport: Any
     flow: Any
+    timeout_keep_alive: int
+
+    @property
+    def busy(self) -> bool:
+        """A request is being answered, or its answer not yet read."""
 
     def time_out(self, message: str) -> None:
         """Answer that the peer was too slow, and close."""
@@ -51,6 +58,7 @@ class Watch:
     def add(self, connection: Watched) -> None:
         """Watch a connection from now on."""
         self._seen[connection] = None
+        self._tick_s = min(self._tick_s, max(connection.timeout_keep_alive / 4, SHORTEST_TICK_S))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._look)
 
@@ -76,8 +84,19 @@ class Watch:
             connection.time_out(f"request headers did not arrive within {self._limits.head_timeout_s:g} s")
         elif connection.stage == BODY:
             self._judge_body(connection, seen, now_s)
+        elif connection.stage == IDLE:
+            self._judge_idle(connection, seen, now_s)
         self._judge_unsent(connection, seen, now_s)
         return seen
+
+    def _judge_idle(self, connection: Watched, seen: _Seen, now_s: float) -> None:
+        """Close what asks for nothing: after an answer for the keep-alive time, at first as long as for headers."""
+        if connection.busy:
+            seen.since_s = now_s
+            return
+        patience_s = connection.timeout_keep_alive if connection.message else self._limits.head_timeout_s
+        if now_s - seen.since_s > patience_s:
+            connection.transport.close()
 
     def _judge_body(self, connection: Watched, seen: _Seen, now_s: float) -> None:
         if connection.flow.read_paused:  # it is we who are slow
