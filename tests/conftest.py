@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 from fakes import LANES, FakeModel, Served, serving
+from hypothesis import HealthCheck, settings
+
+# A configuration has a hundred fields and a busy machine is slow: time says nothing of correctness.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(params=LANES)
