@@ -195,6 +195,26 @@ def test_a_client_that_does_not_read_does_not_fill_the_memory(served: Served, ch
     assert len(list(stream)) == written
 
 
+@pytest.mark.parametrize("leaves", ["by a cancel", "with its connection"])
+def test_a_client_may_leave_in_the_middle_of_its_answers(
+    tmp_path: Path, leaves: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = pb.ModelInferRequest(model_name="identity")
+    request.inputs.add(name="INPUT0", datatype="FP32", shape=[25_000])
+    request.raw_input_contents.append(bytes(100_000))
+
+    with serving(tmp_path, {"identity": identity("FP32")}) as served, grpc.insecure_channel(served.url) as channel:
+        with grpc.insecure_channel(served.url, options=[("grpc.use_local_subchannel_pool", 1)]) as leaving:
+            stream = stub_of(leaving).ModelStreamInfer(iter([request] * 100))
+            next(stream)
+            if leaves == "by a cancel":
+                stream.cancel()
+        assert stub_of(channel).ModelInfer(request, timeout=PATIENCE_S).model_name == "identity"
+        until(lambda: served.waiting("identity") == 0)
+
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 # --- access -------------------------------------------------------------------------------------------------------
 
 
