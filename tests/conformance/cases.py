@@ -3,6 +3,7 @@
 Order matters only to the `counted` model, whose statistics are asked before and after its requests.
 """
 
+import base64
 import gzip
 import json
 import struct
@@ -850,6 +851,29 @@ def later_extensions() -> Iterator[Case]:
         yield Case(f"shm/{kind} unregister", "POST", f"/v2/{kind}/region/r/unregister")
         yield Case(f"shm/{kind} unregister all", "POST", f"/v2/{kind}/unregister")
         yield Case(f"shm/{kind} other", "GET", f"/v2/{kind}/other")
+    system, cuda = ("/v2/systemsharedmemory/region/r/register", "/v2/cudasharedmemory/region/r/register")
+    for name, document in (
+        ("no byte_size", {"key": "/none"}),
+        ("a number for a key", {"key": 1, "byte_size": 4}),
+        ("text for a size", {"key": "/none", "byte_size": "4"}),
+        ("a negative size", {"key": "/none", "byte_size": -4}),
+        ("text for an offset", {"key": "/none", "byte_size": 4, "offset": "0"}),
+        ("no such segment", {"key": "/none", "byte_size": 4}),
+        ("a path", {"key": "/../etc/hostname", "byte_size": 4}),
+        ("an array", []),
+        ("not JSON", b"{"),
+        ("an empty body", b""),
+    ):
+        yield Case(f"shm/system, {name}", "POST", system, (), encoded(document))
+    handle = {"b64": base64.b64encode(bytes(64)).decode()}
+    for name, document in (
+        ("no device_id", {"raw_handle": handle, "byte_size": 4}),
+        ("no byte_size", {"raw_handle": handle, "device_id": 0}),
+        ("text for a handle", {"raw_handle": "x", "device_id": 0, "byte_size": 4}),
+        ("an empty handle", {"raw_handle": {}, "device_id": 0, "byte_size": 4}),
+        ("a short handle", {"raw_handle": {"b64": "QUFB"}, "device_id": 0, "byte_size": 4}),
+    ):
+        yield Case(f"shm/cuda, {name}", "POST", cuda, (), encoded(document))
     yield Case("trace/settings", "GET", "/v2/trace/setting")
     yield Case("trace/settings of a model", "GET", "/v2/models/simple/trace/setting")
     yield Case("trace/settings of an unknown model", "GET", "/v2/models/unknown/trace/setting")

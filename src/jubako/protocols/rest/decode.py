@@ -418,7 +418,7 @@ def _output_plan(parameters: dict[str, Any]) -> OutputPlan:
     count = unsigned(parameters, "classification", 0, doing="set")
     binary = member(parameters, "binary_data", bool, False)
     if "shared_memory_region" in parameters:
-        if count:
+        if "classification" in parameters:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'classification'")
         if binary:
             raise InvalidArgument("Output can't set both 'shared_memory_region' and 'binary_data'")

@@ -1,16 +1,17 @@
 """Shared memory's calls as JSON (http.md section 6): what a client registers, and what it is told of that."""
 
 import base64
-import binascii
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jubako.errors import Internal, InvalidArgument
 from jubako.protocols.rest.json_text import parse
 from jubako.protocols.rest.plan import Body
 from jubako.protocols.shared_memory import HANDLE_SIZE, Kind, Region, Regions
 
-_WORDS: Final = {str: "non-string as string", int: "non-unsigned-integer as unsigned-integer"}
+T = TypeVar("T", str, int)
+
+_WORDS: Final[dict[type, str]] = {str: "non-string as string", int: "non-unsigned-integer as unsigned-integer"}
 
 
 async def register(regions: Regions, kind: Kind, name: str, body: Body) -> None:
@@ -26,13 +27,17 @@ async def register(regions: Regions, kind: Kind, name: str, body: Body) -> None:
     if not isinstance(document, dict):
         document = {}
     if kind is Kind.SYSTEM:
-        key = _field(document, "key", str)
-        offset = _field(document, "offset", int) if "offset" in document else 0
-        regions.register_system(name, key, offset, _field(document, "byte_size", int))
+        _check_there(document, "key")
+        key = _typed(document, "key", str)
+        offset = _typed(document, "offset", int) if "offset" in document else 0
+        _check_there(document, "byte_size")
+        regions.register_system(name, key, offset, _typed(document, "byte_size", int))
     else:
-        handle = _handle(_field(document, "raw_handle", dict))
-        device_id = _field(document, "device_id", int)
-        await regions.register_cuda(name, handle, device_id, _field(document, "byte_size", int))
+        _check_there(document, "raw_handle")
+        raw_handle = document["raw_handle"]
+        encoded = _typed(raw_handle if isinstance(raw_handle, dict) else {}, "b64", str)
+        device_id, byte_size = _typed(document, "device_id", int), _typed(document, "byte_size", int)
+        await regions.register_cuda(name, _handle(encoded), device_id, byte_size)
 
 
 def status(regions: Sequence[Region]) -> list[dict[str, Any]]:
@@ -45,20 +50,25 @@ def status(regions: Sequence[Region]) -> list[dict[str, Any]]:
     ]
 
 
-def _field(document: dict[str, Any], key: str, kind: type[Any]) -> Any:
+def _check_there(document: dict[str, Any], key: str) -> None:
     if key not in document:
         raise InvalidArgument(f"Shared memory register request has no '{key}' field")
+
+
+def _typed(document: dict[str, Any], key: str, kind: type[T]) -> T:
+    """Return a member; Triton does not say which one it is that has another type."""
+    if key not in document:
+        raise Internal(f"attempt to access non-existing object member '{key}'")
     value = document[key]
-    if kind is not dict and (type(value) is not kind or (kind is int and not 0 <= value < 2**64)):
+    if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 2**64):
         raise Internal(f"attempt to access JSON {_WORDS[kind]}")
     return value
 
 
-def _handle(raw: Any) -> bytes:
-    encoded = raw.get("b64") if isinstance(raw, dict) else None
+def _handle(encoded: str) -> bytes:
     try:
-        handle = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
-    except (binascii.Error, ValueError):
+        handle = base64.b64decode(encoded, validate=True)
+    except ValueError:
         handle = b""
     if len(handle) != HANDLE_SIZE:
         raise InvalidArgument("'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t")
