@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2  # type: ignore[i
 from grpc_reflection.v1alpha._async import ReflectionServicer  # type: ignore[import-untyped]
 
 from jubako.errors import JubakoError, Unavailable
-from jubako.protocols.access import OPEN, AccessRules, Group
+from jubako.protocols.access import METADATA_PREFIX, OPEN, AccessRules, Group
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
 from jubako.protocols.grpc.options import GrpcOptions, Tls, channel_arguments
@@ -24,7 +24,6 @@ from jubako.server import InferenceServer
 INFER: Final = f"/{SERVICE}/ModelInfer"
 STREAM_INFER: Final = f"/{SERVICE}/ModelStreamInfer"
 REFLECTION: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
-METADATA_PREFIX: Final = "triton-grpc-protocol-"
 STATUSES: Final = "triton_grpc_error"
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
@@ -152,6 +151,8 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         statuses = dict(context.invocation_metadata()).get(STATUSES) == "true"
         stream = InferStream(self._inference, awake.set, statuses=statuses, sent=self._sent(context))
         self._streams.add(stream)
+        if self._stopping:  # it was let in just before
+            stream.stop()
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(_read(stream, context, room := asyncio.Event()))

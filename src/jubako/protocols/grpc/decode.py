@@ -29,7 +29,7 @@ REMEMBERED: Final = 256
 REMEMBERED_HEADER_SIZE: Final = 8192
 MAX_DIMENSIONS: Final = 32
 """What every numpy can do."""
-MAX_TENSORS: Final = 1024
+MAX_TENSORS: Final = 4096
 MAX_SHARED: Final = 2**31 - 1
 """Bytes of one request's inputs in shared memory: as many as a message may have."""
 Target = tuple[str, int]
