@@ -234,7 +234,7 @@ def test_the_driver_opens_reads_writes_and_lets_go() -> None:
     assert library.current == []
 
 
-@pytest.mark.parametrize(("handle", "device_id"), [(bytes(64), 0), (HANDLE, 1), (HANDLE, 2**40)])
+@pytest.mark.parametrize(("handle", "device_id"), [(bytes(64), 0), (HANDLE, 1), (HANDLE, 2**32), (HANDLE, -1)])
 def test_the_driver_says_no(handle: bytes, device_id: int) -> None:
     library = FakeLibrary()
 

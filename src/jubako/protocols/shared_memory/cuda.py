@@ -73,7 +73,7 @@ class CudaDriver:
             context = self._contexts.get(device_id)
             if context is None:
                 device, context = ctypes.c_int(), ctypes.c_void_p()
-                if device_id >= 2**31:
+                if not 0 <= device_id < 2**31:  # ctypes would cut it to something else
                     raise OSError("no such GPU")
                 self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(device_id))
                 self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
