@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from jubako.errors import InvalidArgument
 from jubako.tracing.options import TraceOptions
@@ -32,6 +32,31 @@ class Output(Protocol):
         """Write, or send, all that is held."""
 
 
+class Sampler(Protocol):
+    """What the path of a request needs of `Tracing`."""
+
+    @property
+    def active(self) -> bool:
+        """Some request may be sampled: the one thing that is looked at for each of them."""
+
+    def begin(
+        self, model: str, front: Front, received_ns: int, traceparent: str | None = None, tracestate: str | None = None
+    ) -> Trace | None:
+        """Count a request, and return its trace if it is to have one."""
+
+
+class _Untraced:
+    active: Final = False
+
+    def begin(
+        self, model: str, front: Front, received_ns: int, traceparent: str | None = None, tracestate: str | None = None
+    ) -> None:
+        return None
+
+
+UNTRACED: Final[Sampler] = _Untraced()
+
+
 class Tracing:
     """Samples requests by the settings, which clients read and change."""
 
@@ -44,7 +69,6 @@ class Tracing:
         no_file = options.mode is Mode.TRITON and not options.file
         self._settings = TraceSettings(options.values, needs_file=no_file)
         self.active = self._settings.active
-        """Some request may be sampled: the one thing that is looked at for each of them."""
         if no_file and options.values.level:
             log.warning("no request is traced: --trace-config triton,file=<path> is not given")
 

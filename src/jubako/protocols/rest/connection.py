@@ -10,6 +10,7 @@ goes through the parser.
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -17,15 +18,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.errors import JubakoError
 from jubako.protocols.access import Group
-from jubako.protocols.rest.cycle import REASONS, FastCycle
+from jubako.protocols.rest.cycle import REASONS, FastCycle, TracedCycle
 from jubako.protocols.rest.gate import Gate
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parent import callers_trace
 from jubako.protocols.rest.route import infer_target
 from jubako.protocols.rest.status import error_body
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.rest.watch import BODY, HEAD, IDLE, Watch
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer, parse_version
+from jubako.tracing.trace import Front
+from jubako.tracing.tracing import UNTRACED, Sampler
 
 REMEMBERED_URLS: Final = 4096
 REMEMBERED_HEADS: Final = 256
@@ -59,10 +63,12 @@ class Lane:
         fast: bool = True,
         traffic: Traffic | None = None,
         regions: Regions = NO_REGIONS,
+        tracing: Sampler = UNTRACED,
     ) -> None:
         self.fast = fast
         self.traffic = traffic or Traffic()
         self.regions = regions
+        self.tracing = tracing
         self.server = server
         self.limits = limits
         self.gate = gate
@@ -163,7 +169,10 @@ class InferProtocol(HttpToolsProtocol):
             return False
         self.message += 1
         self.headers = head.headers
-        fast = FastCycle(self, head.target, head.header_length, True)
+        if self.lane.tracing.active:
+            fast = self._perhaps_traced(head.target, head.header_length, True)
+        else:
+            fast = FastCycle(self, head.target, head.header_length, True)
         fast.body = body
         self.cycle = self._fast = fast  # type: ignore[assignment]
         fast.start()
@@ -238,8 +247,18 @@ class InferProtocol(HttpToolsProtocol):
         self._size = size
         if keep_alive:
             self._new_head = Head(target, length, size, self.headers)
-        self.cycle = self._fast = FastCycle(self, target, length, keep_alive)  # type: ignore[assignment]
+        if self.lane.tracing.active:
+            fast = self._perhaps_traced(target, length, keep_alive)
+        else:
+            fast = FastCycle(self, target, length, keep_alive)
+        self.cycle = self._fast = fast  # type: ignore[assignment]
         return True
+
+    def _perhaps_traced(self, target: tuple[str, int], length: bytes | None, keep_alive: bool) -> FastCycle:
+        trace = self.lane.tracing.begin(target[0], Front.HTTP, time.monotonic_ns(), *callers_trace(self.headers))
+        if trace is None:
+            return FastCycle(self, target, length, keep_alive)
+        return TracedCycle(self, target, length, keep_alive, trace)
 
     def on_body(self, body: bytes) -> None:
         """Gather a part of the body."""

@@ -18,6 +18,7 @@ from jubako.request import InferResponse, Ticket
 from jubako.server import InferenceServer
 from jubako.statistics import Refusal
 from jubako.tensor import Array
+from jubako.tracing.trace import Trace
 
 log = logging.getLogger("jubako.rest")
 
@@ -63,6 +64,9 @@ class Connection(Protocol):
 
 class FastCycle:
     """One inference in the fast lane: uvicorn's idea of a cycle, and the `Reply` of its request."""
+
+    trace: Trace | None = None
+    """Only a `TracedCycle` has one."""
 
     __slots__ = (
         "body",
@@ -123,6 +127,7 @@ class FastCycle:
         try:
             length = header_length(self.header_length, len(self.body))
             request, self.plan = decode(self.body, length, runner, lane.limits, start_ns, lane.regions)
+            request.trace = self.trace
             self.body = b""
         except JubakoError as error:
             runner.statistics.refused(Refusal.INVALID)
@@ -206,4 +211,55 @@ class FastCycle:
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
+        return head
+
+
+class TracedCycle(FastCycle):
+    """One inference that is traced; the others pay nothing for it."""
+
+    __slots__ = ("_noted",)
+
+    def __init__(
+        self,
+        protocol: "Connection",
+        target: tuple[str, int],
+        header_length: bytes | None,
+        keep_alive: bool,
+        trace: Trace,
+    ) -> None:
+        super().__init__(protocol, target, header_length, keep_alive)
+        self._noted = trace
+
+    @property
+    def trace(self) -> Trace:  # type: ignore[override]
+        """What records it."""
+        return self._noted
+
+    def set(self) -> None:
+        """End the trace too, of a request whose client left before it was whole."""
+        super().set()
+        if self.disconnected and self.ticket is None:
+            self.trace.end()
+
+    def refuse(self, error: JubakoError) -> None:
+        """Answer with `error`, and note it."""
+        self.trace.failed(error)
+        super().refuse(error)
+
+    def __call__(self, response: InferResponse, final: bool, /) -> None:
+        """Note the answer and write it."""
+        self.trace.answered(response)
+        super().__call__(response, final)
+        if final:
+            self.trace.end()
+
+    def _write_again(self, head: bytes, arrays: Sequence[Array]) -> None:
+        self.trace.sending()
+        super()._write_again(head, arrays)
+        self.trace.end()
+
+    def _write(self, status: int, content_type: bytes, extra: bytes, body: list[Any], size: int | None = None) -> bytes:
+        self.trace.sending()
+        head = super()._write(status, content_type, extra, body, size)
+        self.trace.end()
         return head

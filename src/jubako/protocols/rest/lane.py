@@ -16,6 +16,7 @@ from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer
+from jubako.tracing.tracing import UNTRACED, Sampler
 
 log = logging.getLogger("jubako.rest")
 
@@ -28,13 +29,14 @@ def protocol_class(
     fast: bool = True,
     traffic: Traffic | None = None,
     regions: Regions = NO_REGIONS,
+    tracing: Sampler = UNTRACED,
 ) -> type[InferProtocol]:
     """Return the protocol class for uvicorn that serves `server` in the fast lane.
 
     It counts its answers in `traffic`. Without `fast` every request takes the ASGI way, within the same bounds on
     headers, connections and slow peers.
     """
-    lane = Lane(server, limits, gate, fast=fast, traffic=traffic, regions=regions)
+    lane = Lane(server, limits, gate, fast=fast, traffic=traffic, regions=regions, tracing=tracing)
     return type("JubakoInferProtocol", (InferProtocol,), {"lane": lane})
 
 
@@ -46,6 +48,7 @@ def install(
     fast: bool = True,
     traffic: Traffic | None = None,
     regions: Regions = NO_REGIONS,
+    tracing: Sampler = UNTRACED,
 ) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
@@ -56,6 +59,6 @@ def install(
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    made = protocol_class(server, limits, gate, fast=fast, traffic=traffic, regions=regions)
+    made = protocol_class(server, limits, gate, fast=fast, traffic=traffic, regions=regions, tracing=tracing)
     HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]
     return True
