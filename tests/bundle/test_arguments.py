@@ -6,7 +6,7 @@ import pytest
 
 from jubako.bundle.arguments import Arguments, parse_backend_config, settle
 from jubako.bundle.options import OPTIONS, Fate
-from jubako.bundle.translate import backend_options_of, server_options_of
+from jubako.bundle.translate import access_of, backend_options_of, server_options_of
 from jubako.errors import InvalidArgument
 
 
@@ -89,7 +89,9 @@ def test_either_of_two_options_turns_auto_complete_off(given: dict[str, object],
         ({"topology": "services"}, {}, "topology=services (argument): not built yet; only 'embedded' is"),
         ({"workers": "2"}, {}, "workers=2 (argument): not built yet"),
         ({"load_model": "a"}, {}, "--arg load_model is refused"),
-        ({"http_restricted_api": "health:k=v"}, {}, "--arg http_restricted_api is refused: access rules are not built"),
+        ({"http_restricted_api": "helth:k=v"}, {}, "unknown restricted api 'helth' "),
+        ({"grpc_restricted_protocol": "health;"}, {}, "--grpc-restricted-protocol option format is"),
+        ({"http_header_forward_pattern": "("}, {}, "http_header_forward_pattern (argument): '(' is not a regular"),
         ({"backend_config": "onnxruntime"}, {}, "--backend-config option format is"),
         ({}, {"JUBAKO_COMMAND_LINE": "[]"}, "environment variable JUBAKO_COMMAND_LINE: is not a JSON object"),
     ],
@@ -123,6 +125,62 @@ def test_every_option_that_becomes_an_argument_is_one() -> None:
     named = {option.argument for option in OPTIONS.values() if option.fate is Fate.ARGUMENT}
 
     assert named <= set(Arguments.model_fields)
+
+
+def test_no_secret_shows_in_the_start_log_or_in_an_error() -> None:
+    settled = settle(
+        {
+            "http_restricted_api": '["inference,trace:key=hush", "health:probe=@/run/probe"]',
+            "restricted_api": "logging:other=$TOKEN",
+        },
+        {"JUBAKO_GRPC_RESTRICTED_PROTOCOL": "inference:key=hush"},
+    )
+    *lines, _ = settled.lines()
+
+    assert "hush" not in "".join((*lines, *settled.warnings, repr(settled.arguments.http_restrictions)))
+    assert 'http_restricted_api=["inference,trace:key=***", "health:probe=@/run/probe"] (argument)' in lines
+    assert 'restricted_api=["logging:other=$TOKEN"] (argument)' in lines
+    for wrong in (
+        '["inference:key=hush',
+        "inference,helth:key=hush",
+        "inference:k y=hush",
+        "x=hush",
+        "inference:=hush",
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            settle({"http_restricted_api": wrong}, {})
+        assert "hush" not in str(caught.value)
+
+
+def test_a_secret_in_clear_on_a_command_line_is_warned_about_and_elsewhere_not() -> None:
+    given = {"restricted_api": "inference:key=hush"}
+
+    (warning,) = settle(given, {}).warnings
+
+    assert "restricted_api=inference:key=*** was given in clear" in warning
+    assert settle({}, {"JUBAKO_RESTRICTED_API": "inference:key=hush"}).warnings == ()
+    assert settle({"restricted_api": "inference:key=$TOKEN"}, {}).warnings == ()
+
+
+def test_a_category_that_is_restricted_over_one_protocol_alone_is_warned_about() -> None:
+    settled = settle({}, {"JUBAKO_HTTP_RESTRICTED_API": "inference,health:k=v"})
+
+    (warning,) = settled.warnings
+
+    assert warning.startswith("restricted over HTTP and open over gRPC: inference, health;")
+
+
+def test_rules_for_both_protocols_and_for_one_are_added_up() -> None:
+    arguments = settle({"restricted_api": "inference:a=$A", "http_restricted_api": "health:b=$B"}, {}).arguments
+
+    access = access_of(arguments, {"A": "1", "B": "2"})
+
+    assert set(access.http.keys) == {"inference", "health"}
+    assert set(access.grpc.keys) == {"inference"}
+    with pytest.raises(InvalidArgument, match="variable B is not set"):
+        access_of(arguments, {"A": "1"})
+    with pytest.raises(InvalidArgument, match="'inference' can not be specified in multiple config groups"):
+        settle({"restricted_api": "inference:a=$A", "grpc_restricted_protocol": "inference:b=$B"}, {})
 
 
 def test_backend_settings_for_all_lie_under_those_of_one() -> None:

@@ -69,7 +69,7 @@ def test_the_usage_tells_what_is_built_ignored_and_refused() -> None:
 
     assert "  --model-repository <string>" in built
     assert "--grpc-port" in others.partition("refused")[0]
-    assert "--http-restricted-api" in others.partition("refused")[2]
+    assert "--model-namespacing" in others.partition("refused")[2]
 
 
 def test_the_service_is_told_everything_but_where_to_listen() -> None:

@@ -170,7 +170,8 @@ def test_a_port_in_use_is_told_in_tritons_words(tmp_path: Path, empty: Path, sta
         ([], "error: creating server: Invalid argument - --model-repository must be specified"),
         (["--modle"], "unrecognized option '--modle'"),
         (["--model-repository=/m", "--model-control-mode=poll"], "not built yet; only 'none' is"),
-        (["--model-repository=/m", "--http-restricted-api=health:k=v"], "--http-restricted-api is refused"),
+        (["--model-repository=/m", "--http-restricted-api=helth:k=v"], "unknown restricted api 'helth' "),
+        (["--model-repository=/m", "--http-restricted-api=health:k=$NONE"], "environment variable NONE is not set"),
     ],
 )
 def test_a_wrong_command_line_ends_with_1_and_the_reason_last(

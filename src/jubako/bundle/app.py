@@ -64,6 +64,6 @@ except JubakoError as error:
 service: JubakoService = bentoml.service(
     name=SERVICE_NAME, service_class=JubakoService, image=image_for(_found.backends)
 )(Jubako)
-service.arguments = _settled.arguments
+service.arguments = Jubako.told = _settled.arguments
 service.found = _found
 service.models.extend(BentoModel(version.tag) for version in _found.snapshot.versions)

@@ -12,7 +12,7 @@ Pure: the environment is handed in.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -22,6 +22,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloa
 from jubako.bundle.options import ALIASES, OPTIONS, Fate
 from jubako.errors import InvalidArgument
 from jubako.metrics.options import parse_metrics_config
+from jubako.protocols.forwarding import Forwarding
+from jubako.protocols.restrictions import Dialect, Restriction, parse, parse_all
 
 PREFIX: Final = "JUBAKO_"
 COMMAND_LINE: Final = "JUBAKO_COMMAND_LINE"
@@ -97,6 +99,14 @@ class Arguments(BaseModel):
     """Bytes per second that a body must come with after that; 0 lets it come as it likes."""
     http_fast_lane: bool = True
     """Answer inference inside uvicorn's protocol; without it every request takes the slower way of ASGI."""
+    http_header_forward_pattern: str = ""
+    """A regular expression: headers that it matches become parameters of the request. Empty: none."""
+    grpc_header_forward_pattern: str = ""
+    """The same for gRPC's metadata."""
+    restricted_api: Settings = ()
+    """`<api>[,<api>…]:<key>=<secret>` for both protocols; the secret is `@/file` or `$VARIABLE` (docs/access.md)."""
+    http_restricted_api: Settings = ()
+    grpc_restricted_protocol: Settings = ()
     allow_client_shm: bool = False
     """Let clients register shared memory, of the host or of a GPU, and have tensors in it."""
     allow_metrics: bool = True
@@ -130,6 +140,26 @@ class Arguments(BaseModel):
             backend, key, value = parse_backend_config(entry)
             settings.setdefault(backend, {})[key] = value
         return settings
+
+    @property
+    def http_restrictions(self) -> Sequence[Restriction]:
+        """Which categories need which key over HTTP."""
+        return parse_all({Dialect.BOTH: self.restricted_api, Dialect.HTTP: self.http_restricted_api})
+
+    @property
+    def grpc_restrictions(self) -> Sequence[Restriction]:
+        """Which categories need which key over gRPC."""
+        return parse_all({Dialect.BOTH: self.restricted_api, Dialect.GRPC: self.grpc_restricted_protocol})
+
+
+SECRETS: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {
+        "restricted_api": Dialect.BOTH,
+        "http_restricted_api": Dialect.HTTP,
+        "grpc_restricted_protocol": Dialect.GRPC,
+    }
+)
+"""Arguments that may hold secrets: their values are shown without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +196,17 @@ class Settled:
         """Yield a line for each value that was set, with who set it, and one line for all that were not."""
         defaults = []
         for name in Arguments.model_fields:
-            shown = f"{name}={json.dumps(getattr(self.arguments, name))}"
+            shown = f"{name}={json.dumps(_without_secrets(name, getattr(self.arguments, name)))}"
             if self.sources[name] == DEFAULT:
                 defaults.append(shown)
             else:
                 yield f"{shown} ({self.sources[name]})"
         yield f"{', '.join(defaults)} ({DEFAULT})"
+
+
+def _without_secrets(name: str, value: Any) -> Any:
+    """Return a value as it may be logged."""
+    return [str(parse(entry, SECRETS[name])) for entry in value] if name in SECRETS else value
 
 
 def parse_backend_config(entry: str) -> tuple[str, str, str]:
@@ -212,7 +247,28 @@ def settle(given: Mapping[str, object], environ: Mapping[str, str]) -> Settled:
                 sources[name] = source
             else:
                 warnings.append(_warn_or_refuse(name, shown))
-    return Settled(_validated(values, sources), MappingProxyType(sources), tuple(warnings))
+    arguments = _validated(values, sources)
+    warnings += _about_access(arguments, sources)
+    return Settled(arguments, MappingProxyType(sources), tuple(warnings))
+
+
+def _about_access(arguments: Arguments, sources: Mapping[str, str]) -> Iterable[str]:
+    """Yield a sentence for each way around the rules, or to their secrets, that was probably not meant."""
+    http, grpc = (
+        {group: None for restriction in restrictions for group in restriction.groups}
+        for restrictions in (arguments.http_restrictions, arguments.grpc_restrictions)
+    )
+    for ours, theirs, here, there in ((http, grpc, "HTTP", "gRPC"), (grpc, http, "gRPC", "HTTP")):
+        if open_there := [group.value for group in ours if group not in theirs]:
+            yield f"restricted over {here} and open over {there}: {', '.join(open_there)}; restricted_api is for both"
+    for name, dialect in SECRETS.items():
+        for entry in getattr(arguments, name):
+            restriction = parse(entry, dialect)
+            if restriction.literal and sources[name] in {"argument", "command line"}:
+                yield (
+                    f"the secret of {name}={restriction} was given in clear, where other users may read it; "
+                    f"give it as {restriction.key}=@/path/of/a/file or as {restriction.key}=$VARIABLE"
+                )
 
 
 def _canonical(spelled: str) -> str:
@@ -272,6 +328,12 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
         raise InvalidArgument("; ".join(dict.fromkeys(reasons))) from None
     _ = arguments.backend_settings  # refuses an entry of the wrong form here, where the option is known
     parse_metrics_config(arguments.metrics_config)  # likewise
+    _ = arguments.http_restrictions, arguments.grpc_restrictions
+    for option in ("http_header_forward_pattern", "grpc_header_forward_pattern"):
+        try:
+            Forwarding(getattr(arguments, option))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{option} ({sources[option]}): {error}") from None
     return arguments
 
 
@@ -279,6 +341,8 @@ def _reason(error: Mapping[str, Any], values: Mapping[str, object], sources: Map
     name = str(error["loc"][0])
     value = str(values[name])
     message = str(error["msg"]).removeprefix("Value error, ")
+    if name in SECRETS:
+        return f"{name} ({sources[name]}): {message}"
     if name in NOT_BUILT and value.lower() in NOT_BUILT[name].values:
         message = NOT_BUILT[name].why
     elif name == "model_control_mode":

@@ -63,7 +63,6 @@ _GRPC: Final = "there is no gRPC service yet"
 _TRACE: Final = "there are no traces yet"
 _TUNING: Final = "it tunes a part of Triton that does not exist here"
 _PLATFORM: Final = "SageMaker and Vertex AI routes are not served"
-_OPEN: Final = "access rules are not built yet, and without them the server would be open"
 
 _BUILT: Final = (
     _argument("model-repository", Kind.TEXT, "a folder of models; may be given more than once", repeatable=True),
@@ -84,6 +83,15 @@ _BUILT: Final = (
     _argument("metrics-port", Kind.INTEGER, "a port of their own for the metrics, Triton's is 8002; 0 opens none (0)"),
     _argument("metrics-interval-ms", Kind.FLOAT, "read the machine's gauges not more often than this (2000)"),
     _argument("metrics-config", Kind.TEXT, "<setting>=<value>, such as summary_latencies=true", repeatable=True),
+    _argument(
+        "http-restricted-api",
+        Kind.TEXT,
+        "<api>[,<api>...]:<key>=<value>, the value in clear, as @/file, or as $VARIABLE; may be given more than once",
+        repeatable=True,
+    ),
+    _argument("grpc-restricted-protocol", Kind.TEXT, "the same for gRPC", repeatable=True),
+    _argument("http-header-forward-pattern", Kind.TEXT, "headers that become parameters: a regular expression"),
+    _argument("grpc-header-forward-pattern", Kind.TEXT, "metadata that become parameters: a regular expression"),
     _argument("allow-client-shm", Kind.BOOLEAN, "let clients register shared memory and infer through it (false)"),
     _argument("log-verbose", Kind.INTEGER, "0, or 1 and more for debugging (0)"),
     _argument("log-info", Kind.BOOLEAN, "log what happens (true)"),
@@ -99,14 +107,12 @@ _IGNORED: Final = (
     _ignored("model-load-retry-count", Kind.INTEGER),
     _ignored("enable-peer-access", Kind.BOOLEAN, _TUNING),
     _ignored("reuse-http-port", Kind.BOOLEAN),
-    _ignored("http-header-forward-pattern", Kind.TEXT),
     _ignored("http-thread-count", Kind.INTEGER, _TUNING),
     *(
         _ignored(f"grpc-{name}", kind, _GRPC)
         for name, kind in (
             ("address", Kind.TEXT),
             ("port", Kind.INTEGER),
-            ("header-forward-pattern", Kind.TEXT),
             ("infer-thread-count", Kind.INTEGER),
             ("infer-allocation-pool-size", Kind.INTEGER),
             ("max-response-pool-size", Kind.INTEGER),
@@ -128,7 +134,6 @@ _IGNORED: Final = (
     ),
     _ignored("allow-grpc", Kind.BOOLEAN, _GRPC),
     _ignored("reuse-grpc-port", Kind.BOOLEAN, _GRPC),
-    _ignored("grpc-restricted-protocol", Kind.TEXT, _GRPC, repeatable=True),
     _ignored("log-format", Kind.TEXT, "lines look as BentoML's do"),
     _ignored("log-file", Kind.TEXT, "the log is the standard output"),
     _ignored("trace-config", Kind.TEXT, _TRACE, repeatable=True),
@@ -162,7 +167,6 @@ _IGNORED: Final = (
     _ignored("allow-http", Kind.BOOLEAN, "HTTP is always served"),
 )
 _REFUSED: Final = (
-    _refused("http-restricted-api", Kind.TEXT, _OPEN, repeatable=True),
     _refused("model-namespacing", Kind.BOOLEAN, "models of one name in two repositories cannot be told apart yet"),
     _refused("load-model", Kind.TEXT, "it needs the control mode explicit, which is not built yet", repeatable=True),
     _refused("model-config-name", Kind.TEXT, "custom configurations are not built yet"),

@@ -10,11 +10,12 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.service.openapi.specification import OpenAPISpecification
 from bentoml.exceptions import BentoMLConfigException
 from pydantic import Field
 from starlette.types import ASGIApp
@@ -24,19 +25,21 @@ from jubako.bundle.addresses import http_address
 from jubako.bundle.api import error_response, infer_lists
 from jubako.bundle.arguments import NOT_BUILT, Arguments
 from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
+from jubako.bundle.docs import with_v2
 from jubako.bundle.metrics import complete_page
 from jubako.bundle.models import Found, tell_supervisor_of_failure
 from jubako.bundle.orphans import end_with_parent
+from jubako.bundle.pages import GatedPages
 from jubako.bundle.reports import ModelRow, Report, send
 from jubako.bundle.stopping import Stopping
-from jubako.bundle.translate import limits_of, metrics_options_of, server_options_of
+from jubako.bundle.translate import Access, access_of, limits_of, metrics_options_of, server_options_of
 from jubako.errors import JubakoError
 from jubako.lifecycle import IndexRow
 from jubako.metrics.page import Metrics
 from jubako.protocols.metrics_port import MetricsPort
 from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
-from jubako.protocols.rest.gate import allow_all
+from jubako.protocols.rest.gate import Gate, RuledGate
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.shared_memory import Regions
 from jubako.runner import State
@@ -56,6 +59,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
     metrics: Metrics
     traffic: Traffic
     regions: Regions
+    access: Access
+    gate: Gate
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the worker's app, and have uvicorn take inference by the fast lane.
@@ -63,17 +68,23 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         The fast lane passes by every middleware; where the user of the service has put something in front of it, all
         of `/v2` goes through that instead.
         """
-        others = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
+        self.access = access_of(self.arguments, os.environ)
+        self.gate = gate = RuledGate(self.access.http)
+        forwarding = self.access.http_forwarding
         limits = limits_of(self.arguments)
         gpu_uuids = find_uuids(os.environ)
         self.server = InferenceServer(server_options_of(self.arguments, list(range(len(gpu_uuids)))))
         self.metrics = Metrics(self.server, metrics_options_of(self.arguments), gpu_uuids)
         self.traffic = Traffic()
         self.regions = Regions(allowed=self.arguments.allow_client_shm)
-        v2 = RestApp(self.server, limits, allow_all, self.traffic, self.regions)
+        v2 = RestApp(self.server, limits, gate, self.traffic, self.regions, forwarding)
         around = self._surroundings()
-        fast = self.arguments.http_fast_lane and not around.any
-        lane.install(self.server, limits, allow_all, fast=fast, traffic=self.traffic, regions=self.regions)
+        pages = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
+        others = GatedPages(pages, gate, around.prefix)
+        if forwarding:
+            log.warning("inference does not take the fast lane: headers are forwarded (http_header_forward_pattern)")
+        fast = self.arguments.http_fast_lane and not around.any and not forwarding
+        lane.install(self.server, limits, gate, fast=fast, traffic=self.traffic, regions=self.regions)
         if not around.any:
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)
@@ -95,8 +106,13 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         if not (self.arguments.allow_metrics and port):
             return None
         address = self.arguments.metrics_address or http_address(os.environ)
-        bounded = lane.protocol_class(self.server, limits_of(self.arguments), allow_all, fast=False)
-        return await MetricsPort.open(address, port, self.metrics.text, bounded)
+        bounded = lane.protocol_class(self.server, limits_of(self.arguments), self.gate, fast=False)
+        return await MetricsPort.open(address, port, self.metrics.text, bounded, self.gate)
+
+    @property
+    def openapi_spec(self) -> OpenAPISpecification:
+        """What BentoML's docs page shows, and a Bento carries."""
+        return with_v2(super().openapi_spec)
 
     def _surroundings(self) -> Surroundings:
         cors = BentoMLContainer.http.cors.enabled.get()
@@ -111,6 +127,8 @@ class Jubako:
     """A Triton-style model repository behind the v2 inference protocol, at `/v2`."""
 
     bento_service: JubakoService  # BentoML sets it, once the object is made
+    told: ClassVar[Arguments]
+    """The arguments, for what runs before there is an object."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Task[None] | None = None
@@ -158,6 +176,19 @@ class Jubako:
         workers = BentoMLContainer.config.services[SERVICE_NAME].get().get("workers")
         if workers not in {None, 1}:
             raise BentoMLConfigException(f"services.{SERVICE_NAME}.workers={workers}: {NOT_BUILT['workers'].why}")
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def find_secrets() -> None:
+        """Look for the secrets of the access rules before any worker is started; a Bento is built without them.
+
+        Raises:
+            BentoMLConfigException: one is not there.
+        """
+        try:
+            access_of(Jubako.told, os.environ)
+        except JubakoError as error:
+            raise BentoMLConfigException(str(error)) from None
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from jubako import backends
 from jubako.backends.base import BackendOptions
@@ -9,7 +11,10 @@ from jubako.bundle.arguments import Arguments
 from jubako.errors import InvalidArgument
 from jubako.loading import LoadOptions
 from jubako.metrics.options import MetricsOptions, parse_metrics_config
+from jubako.protocols.access import METADATA_PREFIX, AccessRules
+from jubako.protocols.forwarding import Forwarding
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
 from jubako.server import ServerOptions
 
@@ -69,6 +74,33 @@ def metrics_options_of(arguments: Arguments) -> MetricsOptions:
         cpu=arguments.allow_cpu_metrics,
         gpu=arguments.allow_gpu_metrics,
         interval_s=arguments.metrics_interval_ms / 1000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call what over each protocol, and what of their headers goes on to the model."""
+
+    http: AccessRules
+    grpc: AccessRules
+    http_forwarding: Forwarding
+    grpc_forwarding: Forwarding
+
+
+def access_of(arguments: Arguments, environ: Mapping[str, str]) -> Access:
+    """Return the rules with their secrets, from where those are.
+
+    Raises:
+        InvalidArgument: a secret is not there.
+    """
+    http = rules_of(arguments.http_restrictions, environ)
+    grpc = rules_of(arguments.grpc_restrictions, environ)
+    metadata = {f"{METADATA_PREFIX}{name}" for name in grpc.names}
+    return Access(
+        http,
+        grpc,
+        Forwarding(arguments.http_header_forward_pattern, http.names),
+        Forwarding(arguments.grpc_header_forward_pattern, metadata),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from jubako.bundle.arguments import COMMAND_LINE, Arguments, settle
+from jubako.bundle.translate import access_of
 from jubako.cli.parsing import UsageError, Value, arguments_of, parse, usage
 from jubako.cli.supervise import run
 from jubako.errors import InvalidArgument
@@ -43,6 +44,7 @@ def serve(words: tuple[str, ...]) -> None:
         arguments = service_arguments(given.options, Path.cwd())
         environ = {**os.environ, COMMAND_LINE: json.dumps(arguments)}
         settled = settle({}, environ)
+        access_of(settled.arguments, environ)  # a secret that is not there is found here
     except (UsageError, InvalidArgument) as error:
         _fail(f"{usage()}\n{error}")
     if not settled.arguments.model_repository:

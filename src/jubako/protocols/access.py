@@ -58,5 +58,7 @@ class AccessRules:
         return frozenset(key.name.lower() for key in self.keys.values())
 
 
+METADATA_PREFIX: Final = "triton-grpc-protocol-"
+"""What stands before a key's name in gRPC's metadata."""
 OPEN: Final = AccessRules()
 """Everything is let through."""

@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.errors import InvalidArgument, Unavailable
 from jubako.metrics.page import CONTENT_TYPE
+from jubako.protocols.access import Group
+from jubako.protocols.rest.gate import Gate, allow_all
 from jubako.protocols.rest.status import error_body
 
 log = logging.getLogger("jubako.metrics")
@@ -23,13 +25,18 @@ MOST_REQUESTS: Final = 32
 """Connections at a time: whoever scrapes needs one."""
 
 
-def metrics_app(text: Callable[[], Awaitable[str]]) -> ASGIApp:
-    """Return an app that answers as Triton's: any other path is 200 and empty, any other method 405."""
+def metrics_app(text: Callable[[], Awaitable[str]], gate: Gate = allow_all) -> ASGIApp:
+    """Return an app that answers as Triton's: any other path is 200 and empty, any other method 405.
+
+    Unlike Triton's it asks for the key of the statistics, where they have one.
+    """
 
     async def app(scope: Scope, _: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if scope["method"] != "GET":
+        if (refused := gate.check(Group.STATISTICS, scope["headers"])) is not None:
+            await _answer(send, refused.status, "application/json", error_body(str(refused)))
+        elif scope["method"] != "GET":
             await _answer(send, 405, "application/json", error_body("Method Not Allowed"), (b"allow", b"GET"))
         elif scope["path"] in PATHS:
             await _answer(send, 200, CONTENT_TYPE, (await text()).encode())
@@ -78,13 +85,14 @@ class MetricsPort:
         port: int,
         text: Callable[[], Awaitable[str]],
         protocol: type[HttpToolsProtocol] = HttpToolsProtocol,
+        gate: Gate = allow_all,
     ) -> "MetricsPort":
         """Listen there and serve the page that `text` returns; `protocol` has uvicorn's HTTP, and bounds on it.
 
         Raises:
             Unavailable, InvalidArgument: nobody can listen there; Triton's words.
         """
-        opened = cls(_listen(address, port), metrics_app(text), protocol)
+        opened = cls(_listen(address, port), metrics_app(text, gate), protocol)
         opened._serving = asyncio.create_task(opened._server.serve(sockets=[opened._listener]))
         log.info("Started Metrics Service at %s:%d", address, opened.port)
         return opened

@@ -21,6 +21,7 @@ import numpy as np
 
 from jubako.config.parse import to_json
 from jubako.errors import InvalidArgument, JubakoError, Unavailable, Unsupported
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest import documents, generate, shared_memory
 from jubako.protocols.rest.answers import answers
 from jubako.protocols.rest.bodies import Disconnected, Message, Receive, read_body
@@ -68,19 +69,22 @@ class RestApp:
         gate: Gate,
         traffic: Traffic | None = None,
         regions: Regions = NO_REGIONS,
+        forwarding: Forwarding = NO_FORWARDING,
     ) -> None:
         self._server = server
         self._limits = limits
         self._gate = gate
         self._traffic = traffic or Traffic()
         self._regions = regions
+        self._forwarding = forwarding
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing is raised but what ends the task."""
         if scope["type"] != "http":
             return
         route = match(_path(scope))
-        call = _Call(self._server, self._limits, self._regions, scope, receive, self._counted(route, send))
+        send = self._counted(route, send)
+        call = _Call(self._server, self._limits, self._regions, self._forwarding, scope, receive, send)
         try:
             await call.answer(self._checked(route, scope))
         except Disconnected:
@@ -138,11 +142,19 @@ class _Call:
     """One request being answered."""
 
     def __init__(
-        self, server: InferenceServer, limits: Limits, regions: Regions, scope: Scope, receive: Receive, send: Send
+        self,
+        server: InferenceServer,
+        limits: Limits,
+        regions: Regions,
+        forwarding: Forwarding,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self._server = server
         self._limits = limits
         self._regions = regions
+        self._forwarding = forwarding
         self._headers: Headers = scope["headers"]
         self._receive = receive
         self._send = send
@@ -233,6 +245,8 @@ class _Call:
         try:
             length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
             request, plan = decode(body, length, runner, self._limits, start_ns, self._regions)
+            if self._forwarding:
+                self._forwarding.forward(request, _as_text(self._headers))
         except JubakoError:
             runner.statistics.refused(Refusal.INVALID)
             raise
@@ -348,6 +362,12 @@ class _Call:
         for piece in _pieces(body, size):
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _as_text(headers: Headers) -> Iterator[tuple[str, str]]:
+    """Yield headers as text; HTTP leaves open what bytes beyond ASCII mean, most who send some mean UTF-8."""
+    for name, value in headers:
+        yield name.decode("latin-1"), value.decode("utf-8", "replace")
 
 
 def _kind(verb: Verb) -> Kind:
