@@ -74,20 +74,27 @@ class Watch:
         self._timer = loop.call_later(self._tick_s, self._look)
         now_s = loop.time()
         for connection, seen in list(self._seen.items()):
-            if not connection.transport.is_closing():
-                self._seen[connection] = self._judge(connection, seen, now_s)
+            self._seen[connection] = self._judge(connection, seen, now_s)
 
     def _judge(self, connection: Watched, seen: _Seen | None, now_s: float) -> _Seen:
         if seen is None or (seen.stage, seen.message) != (connection.stage, connection.message):
             seen = _Seen(connection.stage, connection.message, now_s, connection.received)
-        if connection.stage == HEAD and now_s - seen.since_s > self._limits.head_timeout_s:
-            connection.time_out(f"request headers did not arrive within {self._limits.head_timeout_s:g} s")
+        if connection.transport.is_closing():
+            pass  # all that is still waited for is that the peer reads its last answer
+        elif connection.stage == HEAD:
+            self._judge_head(connection, seen, now_s)
         elif connection.stage == BODY:
             self._judge_body(connection, seen, now_s)
-        elif connection.stage == IDLE:
+        else:
             self._judge_idle(connection, seen, now_s)
         self._judge_unsent(connection, seen, now_s)
         return seen
+
+    def _judge_head(self, connection: Watched, seen: _Seen, now_s: float) -> None:
+        if connection.busy or connection.flow.read_paused:  # it is we who are slow, with the request before this one
+            seen.since_s = now_s
+        elif now_s - seen.since_s > self._limits.head_timeout_s:
+            connection.time_out(f"request headers did not arrive within {self._limits.head_timeout_s:g} s")
 
     def _judge_idle(self, connection: Watched, seen: _Seen, now_s: float) -> None:
         """Close what asks for nothing: after an answer for the keep-alive time, at first as long as for headers."""
@@ -107,10 +114,13 @@ class Watch:
             return
         if (connection.received - seen.received) / elapsed_s < self._limits.min_body_rate:
             connection.time_out(f"request body came at less than {self._limits.min_body_rate} bytes per second")
+        else:  # what came fast once does not excuse what stalls now
+            seen.since_s, seen.received = now_s, connection.received
 
     def _judge_unsent(self, connection: Watched, seen: _Seen, now_s: float) -> None:
-        """Drop a peer that reads nothing of a full buffer for as long as a slow body is borne."""
-        unsent = connection.transport.get_write_buffer_size() if connection.flow.write_paused else 0
+        """Drop a peer that, for as long as a slow body is borne, reads nothing of a full buffer or of a last answer."""
+        held = connection.flow.write_paused or connection.transport.is_closing()
+        unsent = connection.transport.get_write_buffer_size() if held else 0
         if unsent != seen.unsent:
             seen.unsent, seen.unsent_since_s = unsent, now_s
         elif unsent and now_s - seen.unsent_since_s > self._limits.body_grace_s:
