@@ -26,6 +26,7 @@ from jubako.protocols.rest.limits import Limits
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
 from jubako.server import InferenceServer
+from jubako.statistics import Failure
 from jubako.tensor import Array
 
 Function = Callable[[Mapping[str, Array]], Sequence[Array]]
@@ -161,6 +162,11 @@ class Served:
     def waiting(self, model: str) -> int:
         """Return how many requests stand in the model's queue."""
         return int(self.in_loop(lambda: self.server.runner(model).waiting))
+
+    def failures(self, model: str) -> dict[str, int]:
+        """Return how many requests of the model failed, by the reason that the metrics show."""
+        found = self.in_loop(lambda: self.server.statistics(model))[0].statistics.failures
+        return {reason.name: found[reason] for reason in Failure if found[reason]}
 
     def in_loop(self, function: Callable[[], Any]) -> Any:
         """Call `function` in the server's loop and return what it returns."""

@@ -406,6 +406,106 @@ def test_a_client_that_leaves_within_its_body_breaks_nothing(served: Served) -> 
         assert sum_of(wire.answer()) == 2
 
 
+def occupied(served: Served, slow: FakeModel) -> Wire:
+    """Have the model busy, and return the connection that keeps it so."""
+    wire = Wire.to(served)
+    wire.send(sums(1, model="slow"))
+    slow.wait_until_it_runs()
+    return wire
+
+
+@pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.socket.close()], ids=["reset", "close"])
+def test_fifty_clients_that_leave_the_queue_free_it_at_once_and_never_run(
+    serve: Serve, leave: Callable[[Wire], None]
+) -> None:
+    slow = simple(held=True, more="dynamic_batching { default_queue_policy { max_queue_size: 50 } }")
+    served = serve({"slow": slow})
+    with occupied(served, slow) as first:
+        leaving = [Wire.to(served) for _ in range(50)]
+        for wire in leaving:
+            wire.send(sums(2, model="slow"))
+        _until(lambda: served.waiting("slow") == 50)
+        with Wire.to(served) as late:
+            late.send(sums(3, model="slow"))
+            assert "Exceeds maximum queue size" in late.answer().error
+
+        left_s = time.monotonic()
+        for wire in leaving:
+            leave(wire)
+        _until(lambda: served.waiting("slow") == 0)
+        assert time.monotonic() - left_s < 1  # 0.1, and the patience of a busy machine
+        slow.release.set()
+
+        assert sum_of(first.answer()) == 1
+        first.send(sums(4, model="slow"))
+        assert sum_of(first.answer()) == 4
+    assert slow.executions == 2
+    assert served.failures("slow") == {"CANCELED": 50}
+
+
+def test_a_client_that_leaves_while_its_request_runs_is_counted_as_cancelled(serve: Serve) -> None:
+    slow = simple(held=True)
+    served = serve({"slow": slow})
+    occupied(served, slow).reset()
+    _until(lambda: not served.front.server_state.connections)
+    slow.release.set()
+
+    _until(lambda: served.failures("slow") == {"CANCELED": 1})
+    assert slow.executions == 1
+
+
+@pytest.mark.parametrize("lane", ["fast"], indirect=True)
+@pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.socket.close()], ids=["reset", "close"])
+@pytest.mark.parametrize("first", [(), (("Accept-Encoding", "br"),)], ids=["fast", "slow"])
+def test_a_client_that_leaves_with_a_request_behind_the_first_is_noticed(
+    serve: Serve, leave: Callable[[Wire], None], first: tuple[tuple[str, str], ...]
+) -> None:
+    slow = simple(held=True)
+    served = serve({"slow": slow})
+    with occupied(served, slow) as busy:
+        leaving = Wire.to(served)
+        leaving.send(sums(2, *first, model="slow"), sums(3, model="slow"), get(LIVE))
+        _until(lambda: served.waiting("slow") == 1)
+
+        leave(leaving)
+
+        _until(lambda: served.waiting("slow") == 0)
+        slow.release.set()
+        assert sum_of(busy.answer()) == 1
+    assert slow.executions == 1
+
+
+@pytest.mark.parametrize("lane", ["fast"], indirect=True)
+@pytest.mark.parametrize("headers", [(), (("Accept-Encoding", "br"),)], ids=["fast", "slow"])
+def test_a_client_that_closes_its_half_gets_its_answers_and_the_end(
+    serve: Serve, headers: tuple[tuple[str, str], ...]
+) -> None:
+    slow = simple(held=True)
+    served = serve({"slow": slow})
+    with Wire.to(served) as wire:
+        wire.send(*(sums(value, *headers, model="slow") for value in (1, 2, 3)))
+        wire.socket.shutdown(socket.SHUT_WR)
+        slow.wait_until_it_runs()
+        assert wire.answer().status == 100  # so its end has been seen
+        slow.release.set()
+
+        assert [sum_of(wire.answer()) for _ in range(3)] == [1, 2, 3]
+        assert wire.is_closed_by_peer()
+    assert served.failures("slow") == {}
+
+
+@pytest.mark.parametrize("lane", ["fast"], indirect=True)
+def test_half_a_request_and_half_a_close_is_the_end(serve: Serve) -> None:
+    slow = simple(held=True)
+    served = serve({"slow": slow})
+    with Wire.to(served) as wire:
+        wire.send(sums(1, model="slow")[:-1])
+        wire.socket.shutdown(socket.SHUT_WR)
+
+        assert wire.is_closed_by_peer()
+    assert slow.executions == 0
+
+
 # --- slow readers -----------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from jubako.errors import JubakoError
 from jubako.protocols.access import Group
 from jubako.protocols.rest.cycle import REASONS, FastCycle, TracedCycle
+from jubako.protocols.rest.departures import ENDED, Departures
 from jubako.protocols.rest.gate import Gate
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.parent import callers_trace
@@ -34,6 +35,7 @@ from jubako.tracing.tracing import UNTRACED, Sampler
 REMEMBERED_URLS: Final = 4096
 REMEMBERED_HEADS: Final = 256
 REMEMBERED_HEAD_SIZE: Final = 2048
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 END_OF_HEAD: Final = b"\r\n\r\n"
 
 SLOW_HEADERS: Final = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"accept-encoding", b"upgrade"))
@@ -73,6 +75,7 @@ class Lane:
         self.limits = limits
         self.gate = gate
         self.watch = Watch(limits)
+        self.departures = Departures()
         self.heads: dict[bytes, Head] = {}
         self._targets: dict[bytes, tuple[str, int] | JubakoError | None] = {}
         self._default_headers: object = None
@@ -125,6 +128,9 @@ class InferProtocol(HttpToolsProtocol):
         self._size = 0
         self._held = False
         self._new_head: Head | None = None
+        self._running: Any = None  #: the cycle that is being answered; later, pipelined ones stand behind it
+        self._ended = False
+        self._asked = False
 
     # --- the transport's callbacks --------------------------------------------------------------------------------
 
@@ -139,11 +145,23 @@ class InferProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what this connection waits for."""
         self.lane.watch.discard(self)
-        fast = self._fast
-        super().connection_lost(exc)
-        if fast is not None and not fast.response_complete:  # it may stand behind a later, pipelined cycle
-            fast.disconnected = True
-            fast.set()
+        running = self._running
+        super().connection_lost(exc)  # tells the newest cycle, which may stand behind the one that runs
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection while its client may still listen for what it has asked; else have it closed.
+
+        uvicorn takes the end of what a client sends for the end of the client.
+        """
+        if self.stage != IDLE or not self._may_listen():
+            return False
+        self._ended = True
+        self._ask()
+        self.lane.departures.add(self)
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Take a request whose head is known as it is; parse everything else, within the bound on headers."""
@@ -174,7 +192,7 @@ class InferProtocol(HttpToolsProtocol):
         else:
             fast = FastCycle(self, head.target, head.header_length, True)
         fast.body = body
-        self.cycle = self._fast = fast  # type: ignore[assignment]
+        self.cycle = self._fast = self._running = fast  # type: ignore[assignment]
         fast.start()
         return True
 
@@ -195,6 +213,40 @@ class InferProtocol(HttpToolsProtocol):
         if self._held:
             self._held = False
             self._go_on()
+
+    # --- clients that may have left -------------------------------------------------------------------------------
+
+    def _may_listen(self) -> bool:
+        """Whether an answer is awaited that an interim one may come before."""
+        return (
+            ENDED != 0
+            and self.scheme == "http"
+            and self.busy
+            and not getattr(self._running, "response_started", False)
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _ask(self) -> None:
+        """Send what has a client that listens no more answer with a reset."""
+        if not self._asked:
+            self._asked = True
+            self.transport.write(CONTINUE)
+
+    @property
+    def waits_unheard(self) -> bool:
+        """Its client waits for an answer, and is not read from."""
+        return (self._ended or self.flow.read_paused) and self.busy and not self._held
+
+    def ended(self) -> None:
+        """Find out whether a client that sends no more still listens; over TLS none does."""
+        if self.scheme == "https":
+            self.gone()
+        elif self._may_listen():
+            self._ask()
+
+    def gone(self) -> None:
+        """Give up on a client that has left."""
+        self.transport.abort()
 
     # --- the parser's callbacks -----------------------------------------------------------------------------------
 
@@ -251,7 +303,7 @@ class InferProtocol(HttpToolsProtocol):
             fast = self._perhaps_traced(target, length, keep_alive)
         else:
             fast = FastCycle(self, target, length, keep_alive)
-        self.cycle = self._fast = fast  # type: ignore[assignment]
+        self.cycle = self._fast = self._running = fast  # type: ignore[assignment]
         return True
 
     def _perhaps_traced(self, target: tuple[str, int], length: bytes | None, keep_alive: bool) -> FastCycle:
@@ -295,9 +347,12 @@ class InferProtocol(HttpToolsProtocol):
     def _go_on(self) -> None:
         """Do what uvicorn's `on_response_complete` does, but for its keep-alive timer: the watch keeps that time."""
         if self.pipeline:
+            self._running = self.pipeline[-1][0]
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
+        if self._ended:
+            self.transport.close()
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
@@ -320,6 +375,10 @@ class InferProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
+        if self.pipeline:
+            self.lane.departures.add(self)  # it is not read from, from now on
+        else:
+            self._running = self.cycle
 
     def _fast_ended(self) -> None:
         if self._fast is not None and self._fast.response_complete:

@@ -14,6 +14,7 @@ RELIED_ON: Final[Mapping[str, frozenset[str]]] = {
     "connection_made": frozenset({"connections", "flow", "transport"}),
     "connection_lost": frozenset({"cycle", "response_complete", "disconnected", "message_event", "set", "flow"}),
     "data_received": frozenset({"parser", "feed_data"}),
+    "eof_received": frozenset(),
     "on_message_begin": frozenset({"url", "headers", "expect_100_continue", "scope"}),
     "on_url": frozenset({"url"}),
     "on_header": frozenset({"headers", "expect_100_continue"}),
