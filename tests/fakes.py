@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.backends.base import Backend, Instance, ModelFiles
 from jubako.backends.placement import Placement
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
 from jubako.protocols.rest.lane import protocol_class
@@ -186,6 +187,7 @@ def serving(
     limits: Limits | None = None,
     gate: Gate = allow_all,
     regions: Regions = NO_REGIONS,
+    forwarding: Forwarding = NO_FORWARDING,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve `models` over `lane` until the end of the block; `options` are uvicorn's."""
@@ -197,9 +199,10 @@ def serving(
     async def serve(listener: socket.socket) -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
+            made = protocol_class(server, limits, gate, regions=regions, forwarding=forwarding)
             config = uvicorn.Config(
-                RestApp(server, limits, gate, regions=regions),
-                http=protocol_class(server, limits, gate, regions=regions) if lane == "fast" else HttpToolsProtocol,
+                RestApp(server, limits, gate, regions=regions, forwarding=forwarding),
+                http=made if lane == "fast" else HttpToolsProtocol,
                 lifespan="off",
                 log_config=None,
                 log_level="critical",

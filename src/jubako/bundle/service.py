@@ -83,8 +83,16 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         others = GatedPages(pages, gate, around.prefix)
         if forwarding:
             log.warning("inference does not take the fast lane: headers are forwarded (http_header_forward_pattern)")
-        fast = self.arguments.http_fast_lane and not around.any and not forwarding
-        lane.install(self.server, limits, gate, fast=fast, traffic=self.traffic, regions=self.regions)
+        fast = self.arguments.http_fast_lane and not around.any
+        lane.install(
+            self.server,
+            limits,
+            gate,
+            fast=fast,
+            traffic=self.traffic,
+            regions=self.regions,
+            forwarding=forwarding,
+        )
         if not around.any:
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)

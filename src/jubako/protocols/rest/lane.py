@@ -9,6 +9,7 @@ import logging
 
 from uvicorn.config import HTTP_PROTOCOLS
 
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest.connection import InferProtocol, Lane
 from jubako.protocols.rest.gate import Gate
 from jubako.protocols.rest.internals import unknown_internals
@@ -30,12 +31,14 @@ def protocol_class(
     traffic: Traffic | None = None,
     regions: Regions = NO_REGIONS,
     tracing: Sampler = UNTRACED,
+    forwarding: Forwarding = NO_FORWARDING,
 ) -> type[InferProtocol]:
     """Return the protocol class for uvicorn that serves `server` in the fast lane.
 
-    It counts its answers in `traffic`. Without `fast` every request takes the ASGI way, within the same bounds on
-    headers, connections and slow peers.
+    It counts its answers in `traffic`. Without `fast`, and where headers are forwarded (`forwarding`), every request
+    takes the ASGI way, within the same bounds on headers, connections and slow peers.
     """
+    fast = fast and not forwarding
     lane = Lane(server, limits, gate, fast=fast, traffic=traffic, regions=regions, tracing=tracing)
     return type("JubakoInferProtocol", (InferProtocol,), {"lane": lane})
 
@@ -49,6 +52,7 @@ def install(
     traffic: Traffic | None = None,
     regions: Regions = NO_REGIONS,
     tracing: Sampler = UNTRACED,
+    forwarding: Forwarding = NO_FORWARDING,
 ) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
@@ -59,6 +63,15 @@ def install(
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    made = protocol_class(server, limits, gate, fast=fast, traffic=traffic, regions=regions, tracing=tracing)
+    made = protocol_class(
+        server,
+        limits,
+        gate,
+        fast=fast,
+        traffic=traffic,
+        regions=regions,
+        tracing=tracing,
+        forwarding=forwarding,
+    )
     HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]
     return True
