@@ -1,13 +1,15 @@
 """The service's arguments: where a value comes from, and what is said about a wrong one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from jubako.bundle.arguments import Arguments, parse_backend_config, settle
 from jubako.bundle.options import OPTIONS, Fate
-from jubako.bundle.translate import access_of, backend_options_of, server_options_of
+from jubako.bundle.translate import access_of, backend_options_of, grpc_options_of, server_options_of
 from jubako.errors import InvalidArgument
+from jubako.protocols.grpc.options import CompressionLevel, GrpcOptions, Tls
 
 
 def command_line(**options: object) -> dict[str, str]:
@@ -92,6 +94,18 @@ def test_either_of_two_options_turns_auto_complete_off(given: dict[str, object],
         ({"http_restricted_api": "helth:k=v"}, {}, "unknown restricted api 'helth' "),
         ({"grpc_restricted_protocol": "health;"}, {}, "--grpc-restricted-protocol option format is"),
         ({"http_header_forward_pattern": "("}, {}, "http_header_forward_pattern (argument): '(' is not a regular"),
+        ({"grpc_use_ssl": "1"}, {}, "grpc_use_ssl=True (argument): give grpc_server_cert and grpc_server_key, too"),
+        (
+            {"grpc_use_ssl_mutual": "1", "grpc_server_cert": "c", "grpc_server_key": "k"},
+            {},
+            "grpc_use_ssl_mutual=True (argument): give grpc_root_cert, too",
+        ),
+        (
+            {"grpc_infer_response_compression_level": "most"},
+            {},
+            "grpc_infer_response_compression_level=most (argument)",
+        ),
+        ({"grpc_keepalive_time": "2147483648"}, {}, "grpc_keepalive_time=2147483648 (argument): Input should be less"),
         ({"backend_config": "onnxruntime"}, {}, "--backend-config option format is"),
         ({}, {"JUBAKO_COMMAND_LINE": "[]"}, "environment variable JUBAKO_COMMAND_LINE: is not a JSON object"),
     ],
@@ -107,11 +121,11 @@ def test_what_is_wrong_is_named_with_who_set_it(
 
 
 def test_an_option_that_is_not_built_is_ignored_with_its_name_in_a_warning() -> None:
-    settled = settle({"grpc_port": "8001"}, {"JUBAKO_TRACE_RATE": "1"} | command_line(rate_limit="off"))
+    settled = settle({"reuse_http_port": "1"}, {"JUBAKO_TRACE_RATE": "1"} | command_line(rate_limit="off"))
 
     assert settled.arguments == Arguments()
     assert [warning.partition(" is ignored")[0] for warning in settled.warnings] == [
-        "--arg grpc_port",
+        "--arg reuse_http_port",
         "environment variable JUBAKO_TRACE_RATE",
         "--rate-limit",
     ]
@@ -193,6 +207,42 @@ def test_backend_settings_for_all_lie_under_those_of_one() -> None:
     assert options["onnxruntime"].default_max_batch_size == 2
     assert options["pytorch"].default_max_batch_size == 8
     assert options["pytorch"].settings == {"default-max-batch-size": "8", "a": "b"}
+
+
+def test_grpc_listens_where_http_does_unless_told_otherwise_and_nowhere_when_turned_off() -> None:
+    def listening(**given: str) -> GrpcOptions | None:
+        return grpc_options_of(settle(given, {}).arguments, "10.0.0.1")
+
+    assert listening() == GrpcOptions("10.0.0.1", 8001)
+    assert listening(grpc_address="::1", grpc_port="9") == GrpcOptions("::1", 9)
+    assert listening(grpc_port="0") is None
+    assert listening(allow_grpc="false") is None
+
+
+def test_every_grpc_option_reaches_the_server() -> None:
+    given = {
+        "reuse_grpc_port": "true",
+        "grpc_use_ssl_mutual": "true",
+        "grpc_server_cert": "c",
+        "grpc_server_key": "k",
+        "grpc_root_cert": "r",
+        "grpc_infer_response_compression_level": "high",
+        "grpc_keepalive_time": "1",
+        "grpc_keepalive_timeout": "2",
+        "grpc_keepalive_permit_without_calls": "true",
+        "grpc_http2_max_pings_without_data": "3",
+        "grpc_http2_min_recv_ping_interval_without_data": "4",
+        "grpc_http2_max_ping_strikes": "5",
+        "grpc_max_connection_age": "6",
+        "grpc_max_connection_age_grace": "7",
+        "grpc_max_receive_message_bytes": "8",
+        "grpc_max_send_message_bytes": "9",
+    }
+
+    assert grpc_options_of(settle(given, {}).arguments, "a") == GrpcOptions(
+        "a", 8001, True, Tls(Path("c"), Path("k"), Path("r"), mutual=True), CompressionLevel.HIGH,
+        1, 2, True, 3, 4, 5, 6, 7, 8, 9,
+    )  # fmt: skip
 
 
 def test_a_backend_setting_may_hold_an_equals_sign() -> None:

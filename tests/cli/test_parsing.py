@@ -68,7 +68,8 @@ def test_the_usage_tells_what_is_built_ignored_and_refused() -> None:
     built, _, others = usage().partition("Known, and ignored")
 
     assert "  --model-repository <string>" in built
-    assert "--grpc-port" in others.partition("refused")[0]
+    assert "  --grpc-port <integer>" in built
+    assert "--cache-directory" in others.partition("refused")[0]
     assert "--model-namespacing" in others.partition("refused")[2]
 
 
@@ -94,3 +95,13 @@ def test_a_failed_model_ends_the_start_unless_told_otherwise(words: list[str], w
 
 def test_it_listens_everywhere_at_8000_by_default_as_triton_does() -> None:
     assert listening_at({}) == ("0.0.0.0", 8000)
+
+
+def test_relative_certificates_become_absolute() -> None:
+    given = parse(["--grpc-server-cert=c.pem", "--grpc-server-key=/keys/k.pem", "--grpc-root-cert="])
+
+    arguments = service_arguments(given.options, Path("/home/me"))
+
+    assert arguments["grpc_server_cert"] == "/home/me/c.pem"
+    assert arguments["grpc_server_key"] == "/keys/k.pem"
+    assert arguments["grpc_root_cert"] == ""

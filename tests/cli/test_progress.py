@@ -38,6 +38,23 @@ def test_once_loaded_it_says_where_it_listens_and_a_signal_ends_it_well() -> Non
     assert progress.exit_status(of_child=0) == 0
 
 
+def test_grpc_is_announced_before_http_where_it_listens() -> None:
+    _, printed, _ = after(Report("starting"), Report("loaded", [READY], grpc_at="0.0.0.0:8001"))
+
+    assert printed[1:] == [
+        "Started GRPCInferenceService at 0.0.0.0:8001",
+        "Started HTTPService at 0.0.0.0:8000",
+    ]
+
+
+def test_a_start_that_fails_before_the_load_says_why_and_ends_with_1() -> None:
+    progress, printed, stops = after(Report("starting"), Report("failed", reason="no port"))
+
+    assert printed == ["no port"]
+    assert stops == [False, True]
+    assert progress.exit_status(of_child=0) == 1
+
+
 def test_a_failed_start_is_told_in_tritons_words_and_ends_with_1() -> None:
     progress, printed, stops = after(Report("starting"), Report("loaded", [BROKEN], failed=True))
 

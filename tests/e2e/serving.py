@@ -43,7 +43,10 @@ class Served:
 
 
 class Serve(Protocol):
-    """Starts a server for `repository`; `arguments` are those of the service (`--arg name=value`)."""
+    """Starts a server for `repository`; `arguments` are those of the service (`--arg name=value`).
+
+    There is no gRPC unless `grpc_port` is given: servers of other tests run at the same time.
+    """
 
     def __call__(
         self,
@@ -95,9 +98,10 @@ def answers(url: str, wanted: int = 200) -> bool:
 
 
 def clean_environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment without settings of the machine that would reach the server."""
+    """Return an environment without settings of the machine that would reach the server, and with gRPC off."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUBAKO_", "BENTOML_"))}
-    return kept | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"} | dict(more or {})
+    own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "JUBAKO_GRPC_PORT": "0"}
+    return kept | own | dict(more or {})
 
 
 def stop_all(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -139,6 +143,8 @@ def servers(folder: Path) -> Iterator[Serve]:
         log = folder / f"server-{number}.log"
         if repository is not None:
             arguments["model_repository"] = repository
+        if "grpc_port" in arguments:  # over the environment's
+            environment = {**(environment or {}), "JUBAKO_GRPC_PORT": str(arguments.pop("grpc_port"))}
         given = [part for name, value in arguments.items() for part in ("--arg", f"{name}={value}")]
         command = [str(python or sys.executable), "-m", "bentoml", "serve", target]
         with log.open("wb") as output:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import psutil
 import pytest
+import tritonclient.grpc
 
 from e2e.serving import PROJECT, answers, clean_environment, free_port, status, stop_all, wait_until
 
@@ -109,14 +110,36 @@ def test_options_that_are_not_built_warn_by_name_and_the_others_hold(tmp_path: P
     repository = one_model(tmp_path / "models")
 
     process = start(
-        f"--model-repository={repository}", f"--http-port={port}", "--http-address=127.0.0.1", "--grpc-port=8001",
-        "--id=mine", "--log-verbose=1", cwd=empty, environment={"JUBAKO_ID": "not mine"},
+        f"--model-repository={repository}", f"--http-port={port}", "--http-address=127.0.0.1",
+        "--grpc-infer-thread-count=4", "--id=mine", "--log-verbose=1", cwd=empty, environment={"JUBAKO_ID": "not mine"},
     )  # fmt: skip
     wait_for_line(start, "Started HTTPService")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2") as response:
         assert json.load(response)["name"] == "mine"
-    assert "--grpc-port is ignored" in start.log.read_text()
+    assert "--grpc-infer-thread-count is ignored" in start.log.read_text()
+    assert "Started GRPCInferenceService" not in start.log.read_text()
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_grpc_is_announced_before_http_and_may_have_an_address_of_its_own(
+    tmp_path: Path, empty: Path, start: Start
+) -> None:
+    http_port, grpc_port = free_port(), free_port()
+    repository = one_model(tmp_path / "models")
+
+    process = start(
+        f"--model-repository={repository}", f"--http-port={http_port}", f"--grpc-port={grpc_port}",
+        "--grpc-address=localhost", cwd=empty,
+    )  # fmt: skip
+    wait_for_line(start, "Started HTTPService")
+
+    lines = start.log.read_text().splitlines()
+    grpc_line = f"Started GRPCInferenceService at localhost:{grpc_port}"
+    assert lines.index(grpc_line) + 1 == lines.index(f"Started HTTPService at 0.0.0.0:{http_port}")
+    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{grpc_port}") as client:
+        assert client.is_model_ready("simple")
     process.terminate()
     assert process.wait(20) == 0
 
@@ -149,18 +172,20 @@ def test_a_model_that_cannot_be_loaded_is_put_up_with_when_told_so(tmp_path: Pat
     assert index(port) == {"simple": "READY", "bad": "UNAVAILABLE"}
 
 
-def test_a_port_in_use_is_told_in_tritons_words(tmp_path: Path, empty: Path, start: Start) -> None:
+@pytest.mark.parametrize("name", ["HTTP", "GRPC"])
+def test_a_port_in_use_is_told_in_tritons_words(tmp_path: Path, empty: Path, start: Start, name: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
+        ports = {"HTTP": free_port(), "GRPC": free_port()} | {name: taken.getsockname()[1]}
 
         process = start(
-            f"--model-repository={tmp_path}", "--http-address=127.0.0.1", f"--http-port={port}", cwd=empty
+            f"--model-repository={tmp_path}", "--http-address=127.0.0.1", f"--http-port={ports['HTTP']}",
+            f"--grpc-port={ports['GRPC']}", cwd=empty,
         )  # fmt: skip
 
         assert process.wait(30) == 1
-    wanted = f"failed to start HTTP service: Unavailable - Socket '127.0.0.1:{port}' already in use "
+    wanted = f"failed to start {name} service: Unavailable - Socket '127.0.0.1:{ports[name]}' already in use "
     assert wanted in start.log.read_text()
 
 

@@ -22,12 +22,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (  # ty
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from jubako.errors import Unavailable
+from jubako.errors import InvalidArgument, Unavailable
 from jubako.protocols.access import AccessRules, Group, Key
 from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.grpc.options import CompressionLevel, Tls
 from jubako.protocols.grpc.servicer import METHODS
 from jubako.server import InferenceServer
+from jubako.statistics import Refusal
 
 from .certificates import Authority
 from .serving import LOCAL, Served, a_request, serving, until
@@ -355,6 +356,42 @@ def test_a_port_in_use_is_a_clear_error(served: Served) -> None:
 
     with pytest.raises(Unavailable, match=f"Socket '{served.url}' already in use "):
         asyncio.run(start())
+
+
+@pytest.mark.parametrize(
+    ("address", "certificate", "text"),
+    [
+        ("192.0.2.1", None, "cannot listen at '192.0.2.1:0': "),
+        ("127.0.0.1", "nothing.pem", "cannot read '.*nothing.pem': No such file or directory"),
+        ("127.0.0.1", "empty.pem", "are the certificates and the key in PEM, and do they fit"),
+    ],
+)
+def test_what_cannot_be_listened_to_or_with_says_why(
+    tmp_path: Path, address: str, certificate: str | None, text: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    tls = Tls(tmp_path / certificate, tmp_path / certificate) if certificate else None
+
+    async def start() -> None:
+        async with InferenceServer() as server:
+            await GrpcServer(server, replace(LOCAL, address=address, tls=tls)).start()
+
+    with pytest.raises(InvalidArgument, match=text):
+        asyncio.run(start())
+
+
+def test_a_request_that_cannot_be_read_is_counted_as_refused(served: Served) -> None:
+    def refused() -> int:
+        return int(served.in_loop(lambda: served.server.runner("simple").statistics.refusals[Refusal.INVALID]))
+
+    before = refused()
+    request = a_request()
+    request.raw_input_contents.pop()
+
+    with grpc.insecure_channel(served.url) as channel, pytest.raises(grpc.RpcError):
+        stub_of(channel).ModelInfer(request)
+
+    assert refused() == before + 1
 
 
 # --- health and reflection ----------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ def _settings(value: object) -> object:
     return _listed(value)
 
 
+INT_MAX: Final = 2**31 - 1
+Int32 = Annotated[int, Field(ge=0, le=INT_MAX)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Settings = Annotated[tuple[str, ...], BeforeValidator(_settings)]
 
@@ -103,6 +105,31 @@ class Arguments(BaseModel):
     """A regular expression: headers that it matches become parameters of the request. Empty: none."""
     grpc_header_forward_pattern: str = ""
     """The same for gRPC's metadata."""
+    allow_grpc: bool = True
+    grpc_address: str = ""
+    """Empty: where HTTP listens."""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] = 8001
+    """0 serves no gRPC. A start fails where the port is taken, if it was asked for by number."""
+    reuse_grpc_port: bool = False
+    grpc_use_ssl: bool = False
+    grpc_use_ssl_mutual: bool = False
+    """TLS, and clients must show a certificate; it stands for `grpc_use_ssl`, too."""
+    grpc_server_cert: str = ""
+    """Files in PEM."""
+    grpc_server_key: str = ""
+    grpc_root_cert: str = ""
+    grpc_infer_response_compression_level: Literal["none", "low", "medium", "high"] = "none"
+    grpc_keepalive_time: Int32 = 7_200_000
+    """Milliseconds, as all that follow."""
+    grpc_keepalive_timeout: Int32 = 20_000
+    grpc_keepalive_permit_without_calls: bool = False
+    grpc_http2_max_pings_without_data: Int32 = 2
+    grpc_http2_min_recv_ping_interval_without_data: Int32 = 300_000
+    grpc_http2_max_ping_strikes: Int32 = 2
+    grpc_max_connection_age: Int32 | None = None
+    grpc_max_connection_age_grace: Int32 | None = None
+    grpc_max_receive_message_bytes: Int32 = INT_MAX
+    grpc_max_send_message_bytes: Int32 = INT_MAX
     restricted_api: Settings = ()
     """`<api>[,<api>…]:<key>=<secret>` for both protocols; the secret is `@/file` or `$VARIABLE` (docs/access.md)."""
     http_restricted_api: Settings = ()
@@ -140,6 +167,11 @@ class Arguments(BaseModel):
             backend, key, value = parse_backend_config(entry)
             settings.setdefault(backend, {})[key] = value
         return settings
+
+    @property
+    def grpc_encrypted(self) -> bool:
+        """Whether gRPC is served over TLS."""
+        return self.grpc_use_ssl or self.grpc_use_ssl_mutual
 
     @property
     def http_restrictions(self) -> Sequence[Restriction]:
@@ -328,6 +360,7 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
         raise InvalidArgument("; ".join(dict.fromkeys(reasons))) from None
     _ = arguments.backend_settings  # refuses an entry of the wrong form here, where the option is known
     parse_metrics_config(arguments.metrics_config)  # likewise
+    _check_tls(arguments, sources)
     _ = arguments.http_restrictions, arguments.grpc_restrictions
     for option in ("http_header_forward_pattern", "grpc_header_forward_pattern"):
         try:
@@ -335,6 +368,15 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
         except InvalidArgument as error:
             raise InvalidArgument(f"{option} ({sources[option]}): {error}") from None
     return arguments
+
+
+def _check_tls(arguments: Arguments, sources: Mapping[str, str]) -> None:
+    if not arguments.grpc_encrypted:
+        return
+    switch = "grpc_use_ssl" if arguments.grpc_use_ssl else "grpc_use_ssl_mutual"
+    needed = ["grpc_server_cert", "grpc_server_key", *["grpc_root_cert"] * arguments.grpc_use_ssl_mutual]
+    if missing := [name for name in needed if not getattr(arguments, name)]:
+        raise InvalidArgument(f"{switch}=True ({sources[switch]}): give {' and '.join(missing)}, too")
 
 
 def _reason(error: Mapping[str, Any], values: Mapping[str, object], sources: Mapping[str, str]) -> str:

@@ -59,7 +59,6 @@ def _refused(name: str, kind: Kind, why: str, repeatable: bool = False) -> Optio
     return Option(name, kind, Fate.REFUSED, why, repeatable)
 
 
-_GRPC: Final = "there is no gRPC service yet"
 _TRACE: Final = "there are no traces yet"
 _TUNING: Final = "it tunes a part of Triton that does not exist here"
 _PLATFORM: Final = "SageMaker and Vertex AI routes are not served"
@@ -76,6 +75,29 @@ _BUILT: Final = (
     _argument("model-load-thread-count", Kind.INTEGER, "models loaded at the same time (4)"),
     _argument("backend-config", Kind.TEXT, "<backend>,<key>=<value>, or <key>=<value> for all", repeatable=True),
     _argument("http-max-input-size", Kind.INTEGER, "bytes of the largest request body (67108864)"),
+    _argument("allow-grpc", Kind.BOOLEAN, "serve gRPC (true)"),
+    _argument("grpc-address", Kind.TEXT, "the address that gRPC listens at (as HTTP)"),
+    _argument("grpc-port", Kind.INTEGER, "the port that gRPC listens at; 0 turns it off (8001)"),
+    _argument("reuse-grpc-port", Kind.BOOLEAN, "share the port with other servers, by SO_REUSEPORT (false)"),
+    _argument("grpc-use-ssl", Kind.BOOLEAN, "serve gRPC over TLS (false)"),
+    _argument("grpc-use-ssl-mutual", Kind.BOOLEAN, "over TLS, to clients that show a certificate (false)"),
+    _argument("grpc-server-cert", Kind.TEXT, "the server's certificate, a file in PEM"),
+    _argument("grpc-server-key", Kind.TEXT, "the server's key, a file in PEM"),
+    _argument("grpc-root-cert", Kind.TEXT, "who signs the clients' certificates, a file in PEM"),
+    _argument("grpc-infer-response-compression-level", Kind.TEXT, "none, low, medium or high (none)"),
+    *(
+        _argument(f"grpc-{name}", kind, help_)
+        for name, kind, help_ in (
+            ("keepalive-time", Kind.INTEGER, "ms of silence before the server pings (7200000)"),
+            ("keepalive-timeout", Kind.INTEGER, "ms in which a ping must be answered (20000)"),
+            ("keepalive-permit-without-calls", Kind.BOOLEAN, "ping without calls, too (false)"),
+            ("http2-max-pings-without-data", Kind.INTEGER, "pings in a row without data; 0 is any number (2)"),
+            ("http2-min-recv-ping-interval-without-data", Kind.INTEGER, "ms between a client's pings (300000)"),
+            ("http2-max-ping-strikes", Kind.INTEGER, "bad pings of a client before it is dropped; 0 is any number (2)"),
+            ("max-connection-age", Kind.INTEGER, "ms after which a connection is closed (never)"),
+            ("max-connection-age-grace", Kind.INTEGER, "ms that its calls then have (any)"),
+        )
+    ),
     _argument("allow-metrics", Kind.BOOLEAN, "show metrics at /metrics, and at the port of their own (true)"),
     _argument("allow-cpu-metrics", Kind.BOOLEAN, "show gauges of the machine's processors and memory (true)"),
     _argument("allow-gpu-metrics", Kind.BOOLEAN, "show gauges of the GPUs (true)"),
@@ -108,32 +130,9 @@ _IGNORED: Final = (
     _ignored("enable-peer-access", Kind.BOOLEAN, _TUNING),
     _ignored("reuse-http-port", Kind.BOOLEAN),
     _ignored("http-thread-count", Kind.INTEGER, _TUNING),
-    *(
-        _ignored(f"grpc-{name}", kind, _GRPC)
-        for name, kind in (
-            ("address", Kind.TEXT),
-            ("port", Kind.INTEGER),
-            ("infer-thread-count", Kind.INTEGER),
-            ("infer-allocation-pool-size", Kind.INTEGER),
-            ("max-response-pool-size", Kind.INTEGER),
-            ("use-ssl", Kind.BOOLEAN),
-            ("use-ssl-mutual", Kind.BOOLEAN),
-            ("server-cert", Kind.TEXT),
-            ("server-key", Kind.TEXT),
-            ("root-cert", Kind.TEXT),
-            ("infer-response-compression-level", Kind.TEXT),
-            ("keepalive-time", Kind.INTEGER),
-            ("keepalive-timeout", Kind.INTEGER),
-            ("keepalive-permit-without-calls", Kind.BOOLEAN),
-            ("http2-max-pings-without-data", Kind.INTEGER),
-            ("http2-min-recv-ping-interval-without-data", Kind.INTEGER),
-            ("http2-max-ping-strikes", Kind.INTEGER),
-            ("max-connection-age", Kind.INTEGER),
-            ("max-connection-age-grace", Kind.INTEGER),
-        )
-    ),
-    _ignored("allow-grpc", Kind.BOOLEAN, _GRPC),
-    _ignored("reuse-grpc-port", Kind.BOOLEAN, _GRPC),
+    _ignored("grpc-infer-thread-count", Kind.INTEGER, _TUNING),
+    _ignored("grpc-infer-allocation-pool-size", Kind.INTEGER, _TUNING),
+    _ignored("grpc-max-response-pool-size", Kind.INTEGER, "what waits in a stream is bounded by bytes and by count"),
     _ignored("log-format", Kind.TEXT, "lines look as BentoML's do"),
     _ignored("log-file", Kind.TEXT, "the log is the standard output"),
     _ignored("trace-config", Kind.TEXT, _TRACE, repeatable=True),

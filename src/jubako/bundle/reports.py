@@ -28,10 +28,14 @@ class ModelRow:
 class Report:
     """Something that happened in a worker."""
 
-    event: Literal["starting", "loaded", "exit timeout"]
+    event: Literal["starting", "loaded", "failed", "exit timeout"]
     models: Sequence[ModelRow] = ()
     failed: bool = False
     """With `loaded`: a model could not be loaded, and that ends the start."""
+    reason: str = ""
+    """With `failed`: why the start ends before anything is loaded."""
+    grpc_at: str = ""
+    """With `loaded`: where gRPC listens, if it does."""
 
     def dumps(self) -> str:
         """The report as one line."""

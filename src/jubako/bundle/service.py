@@ -26,16 +26,25 @@ from jubako.bundle.api import error_response, infer_lists
 from jubako.bundle.arguments import NOT_BUILT, Arguments
 from jubako.bundle.dispatch import BodyLimit, Dispatch, Surroundings, WithoutPrefix
 from jubako.bundle.docs import with_v2
+from jubako.bundle.grpc_port import GrpcPort
 from jubako.bundle.metrics import complete_page
 from jubako.bundle.models import Found, tell_supervisor_of_failure
 from jubako.bundle.orphans import end_with_parent
 from jubako.bundle.pages import GatedPages
 from jubako.bundle.reports import ModelRow, Report, send
 from jubako.bundle.stopping import Stopping
-from jubako.bundle.translate import Access, access_of, limits_of, metrics_options_of, server_options_of
+from jubako.bundle.translate import (
+    Access,
+    access_of,
+    grpc_options_of,
+    limits_of,
+    metrics_options_of,
+    server_options_of,
+)
 from jubako.errors import JubakoError
 from jubako.lifecycle import IndexRow
 from jubako.metrics.page import Metrics
+from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.metrics_port import MetricsPort
 from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
@@ -61,6 +70,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
     regions: Regions
     access: Access
     gate: Gate
+    grpc: GrpcPort
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the worker's app, and have uvicorn take inference by the fast lane.
@@ -79,6 +89,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         self.regions = Regions(allowed=self.arguments.allow_client_shm)
         v2 = RestApp(self.server, limits, gate, self.traffic, self.regions, forwarding)
         around = self._surroundings()
+        self.grpc = self._grpc_port(around)
         pages = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
         others = GatedPages(pages, gate, around.prefix)
         if forwarding:
@@ -116,6 +127,18 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         address = self.arguments.metrics_address or http_address(os.environ)
         bounded = lane.protocol_class(self.server, limits_of(self.arguments), self.gate, fast=False)
         return await MetricsPort.open(address, port, self.metrics.text, bounded, self.gate)
+
+    def _grpc_port(self, around: Surroundings) -> GrpcPort:
+        """Return gRPC's port; it is not opened by default where HTTP has something in front that gRPC would pass by."""
+        named = "grpc_port" in self.arguments.model_fields_set
+        options = grpc_options_of(self.arguments, http_address(os.environ))
+        if options is None:
+            return GrpcPort(self.server, None, None)
+        if around.middlewares and not named:
+            log.warning("gRPC is not served: it would pass by %s; give grpc_port to have it all the same", around)
+            return GrpcPort(self.server, None, None)
+        front = GrpcServer(self.server, options, self.access.grpc, self.regions, self.access.grpc_forwarding)
+        return GrpcPort(self.server, options, front, required=named or self.arguments.exit_on_error)
 
     @property
     def openapi_spec(self) -> OpenAPISpecification:
@@ -204,7 +227,7 @@ class Jubako:
         end_with_parent()
         service = self.bento_service
         Stopping(
-            service.server,
+            service.grpc,
             service.arguments.exit_timeout_secs,
             on_expiry=lambda: send(Report("exit timeout"), os.environ),
         ).install()
@@ -212,6 +235,10 @@ class Jubako:
 
     async def _load(self) -> None:
         service = self.bento_service
+        if (why := await service.grpc.open()) is not None:
+            send(Report("failed", reason=why), os.environ)
+            _end_start(os.environ)
+            return
         opened = await self._open_metrics_port()
         try:
             await service.server.load(service.found.snapshot)
@@ -225,7 +252,7 @@ class Jubako:
         if failed:
             log.error("error: %s", FAILED_TO_LOAD)
             _end_start(os.environ)
-        send(Report("loaded", rows, failed), os.environ)
+        send(Report("loaded", rows, failed, grpc_at=service.grpc.at), os.environ)
 
     async def _open_metrics_port(self) -> bool:
         """Serve the metrics on their own port; False if nobody can listen there."""
@@ -245,6 +272,7 @@ class Jubako:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
+        await self.bento_service.grpc.close()
         await self.bento_service.server.close()
         if self._metrics_port is not None:
             await self._metrics_port.close()

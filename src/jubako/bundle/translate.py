@@ -4,6 +4,7 @@ import logging
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jubako import backends
 from jubako.backends.base import BackendOptions
@@ -13,6 +14,7 @@ from jubako.loading import LoadOptions
 from jubako.metrics.options import MetricsOptions, parse_metrics_config
 from jubako.protocols.access import METADATA_PREFIX, AccessRules
 from jubako.protocols.forwarding import Forwarding
+from jubako.protocols.grpc.options import CompressionLevel, GrpcOptions, Tls
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
@@ -33,6 +35,40 @@ def limits_of(arguments: Arguments) -> Limits:
         min_body_rate=arguments.http_min_body_rate,
         max_connections=arguments.http_max_connections,
         max_chunks=arguments.http_max_chunks,
+    )
+
+
+def grpc_options_of(arguments: Arguments, http_address: str) -> GrpcOptions | None:
+    """Return where and how gRPC is served; None where it is not."""
+    if not (arguments.allow_grpc and arguments.grpc_port):
+        return None
+    return GrpcOptions(
+        address=arguments.grpc_address or http_address,
+        port=arguments.grpc_port,
+        reuse_port=arguments.reuse_grpc_port,
+        tls=_tls_of(arguments),
+        compression=CompressionLevel[arguments.grpc_infer_response_compression_level.upper()],
+        keepalive_time_ms=arguments.grpc_keepalive_time,
+        keepalive_timeout_ms=arguments.grpc_keepalive_timeout,
+        keepalive_permit_without_calls=arguments.grpc_keepalive_permit_without_calls,
+        http2_max_pings_without_data=arguments.grpc_http2_max_pings_without_data,
+        http2_min_recv_ping_interval_without_data_ms=arguments.grpc_http2_min_recv_ping_interval_without_data,
+        http2_max_ping_strikes=arguments.grpc_http2_max_ping_strikes,
+        max_connection_age_ms=arguments.grpc_max_connection_age,
+        max_connection_age_grace_ms=arguments.grpc_max_connection_age_grace,
+        max_receive_message_bytes=arguments.grpc_max_receive_message_bytes,
+        max_send_message_bytes=arguments.grpc_max_send_message_bytes,
+    )
+
+
+def _tls_of(arguments: Arguments) -> Tls | None:
+    if not arguments.grpc_encrypted:
+        return None
+    return Tls(
+        certificate=Path(arguments.grpc_server_cert),
+        key=Path(arguments.grpc_server_key),
+        root=Path(arguments.grpc_root_cert) if arguments.grpc_root_cert else None,
+        mutual=arguments.grpc_use_ssl_mutual,
     )
 
 

@@ -6,6 +6,7 @@ of the machine, and may one day hold a token.
 
 import errno
 import ipaddress
+import itertools
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from typing import Final, NoReturn
 import click
 
 from jubako.bundle.arguments import COMMAND_LINE, Arguments, settle
-from jubako.bundle.translate import access_of
+from jubako.bundle.translate import access_of, grpc_options_of
 from jubako.cli.parsing import UsageError, Value, arguments_of, parse, usage
 from jubako.cli.supervise import run
 from jubako.errors import InvalidArgument
@@ -25,7 +26,8 @@ from jubako.errors import InvalidArgument
 SERVICE: Final = "jubako.bundle.app:service"
 DEFAULT_ADDRESS: Final = "0.0.0.0"
 DEFAULT_PORT: Final = 8000
-SAME_PORT: Final = "The server cannot listen to HTTP requests and metrics requests at the same address and port"
+SPOKEN: Final = {"Metrics": "metrics"}
+"""Services whose name is another word in Triton's message about ports."""
 NO_REPOSITORY: Final = "error: creating server: Invalid argument - --model-repository must be specified"
 
 
@@ -50,10 +52,16 @@ def serve(words: tuple[str, ...]) -> None:
     if not settled.arguments.model_repository:
         _fail(NO_REPOSITORY)
     address, port = listening_at(given.options)
-    services = {"HTTP": (address, port), **metrics_at(settled.arguments, address)}
-    if len({*services.values()}) < len(services):
-        _fail(f"{SAME_PORT} {address}:{port}")
+    services = {
+        "HTTP": (address, port),
+        **grpc_at(settled.arguments, address),
+        **metrics_at(settled.arguments, address),
+    }
+    if shared := same_port(services):
+        _fail(f"{usage()}\n{shared}")
     for service, (at, number) in services.items():
+        if service == "GRPC" and settled.arguments.reuse_grpc_port:
+            continue
         taken = why_not_listen(service, at, number)
         if taken is not None:
             _fail(taken)
@@ -67,6 +75,9 @@ def service_arguments(options: Mapping[str, Value], folder: Path) -> dict[str, V
     repositories = arguments.get("model_repository")
     if isinstance(repositories, list):
         arguments["model_repository"] = [_absolute(repository, folder) for repository in repositories]
+    for name in ("grpc_server_cert", "grpc_server_key", "grpc_root_cert"):
+        if file := arguments.get(name):
+            arguments[name] = _absolute(str(file), folder)
     return arguments
 
 
@@ -77,14 +88,34 @@ def _absolute(repository: str, folder: Path) -> str:
 def listening_at(options: Mapping[str, Value]) -> tuple[str, int]:
     """Return the IP address and the port to listen at; BentoML takes no host names."""
     address = str(options.get("http-address", DEFAULT_ADDRESS))
+    return _numeric("HTTP", address), int(str(options.get("http-port", DEFAULT_PORT)))
+
+
+def _numeric(service: str, address: str) -> str:
+    """Return the IP address of a host."""
     try:
         ipaddress.ip_address(address)
     except ValueError:
         try:
-            address = str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+            return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
         except OSError:
-            _fail(f"failed to start HTTP service: Invalid argument - there is no address '{address}'")
-    return address, int(str(options.get("http-port", DEFAULT_PORT)))
+            _fail(f"failed to start {service} service: Invalid argument - there is no address '{address}'")
+    return address
+
+
+def grpc_at(arguments: Arguments, http_address: str) -> dict[str, tuple[str, int]]:
+    """Return the name of the gRPC service with its IP address and port, if there is one."""
+    options = grpc_options_of(arguments, http_address)
+    return {} if options is None else {"GRPC": (_numeric("GRPC", options.address), options.port)}
+
+
+def same_port(services: Mapping[str, tuple[str, int]]) -> str | None:
+    """Return Triton's message if two services want to listen at one address and port."""
+    for (one, at), (other, there) in itertools.combinations(services.items(), 2):
+        if at == there:
+            names = f"{SPOKEN.get(one, one)} requests and {SPOKEN.get(other, other)} requests"
+            return f"The server cannot listen to {names} at the same address and port {at[0]}:{at[1]}"
+    return None
 
 
 def metrics_at(arguments: Arguments, http_address: str) -> dict[str, tuple[str, int]]:

@@ -54,15 +54,22 @@ class Progress:
             case "loaded" if not self.loaded and not self.failed:
                 self.failed = report.failed
                 self.loaded = not report.failed
-                self.lines = [
-                    table(report.models),
-                    FAILED if report.failed else f"Started HTTPService at {self.listening_at}",
-                ]
+                self.lines = [table(report.models), *([FAILED] if report.failed else self._started(report))]
                 return report.failed
+            case "failed":
+                self.failed = True
+                self.lines = [report.reason]
+                return True
             case "exit timeout":
                 self.expired = True
                 self.lines = [EXPIRED]
         return False
+
+    def _started(self, report: Report) -> Iterable[str]:
+        """Yield the lines that scripts wait for, in Triton's order."""
+        if report.grpc_at:
+            yield f"Started GRPCInferenceService at {report.grpc_at}"
+        yield f"Started HTTPService at {self.listening_at}"
 
     def exit_status(self, of_child: int) -> int:
         """Return the exit status that Triton would have."""

@@ -4,13 +4,15 @@ Inference comes and goes as bytes; gRPC's own (de)serialisers are not used for i
 """
 
 import asyncio
+import errno
+import socket
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection, reflection_pb2  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha._async import ReflectionServicer  # type: ignore[import-untyped]
 
-from jubako.errors import JubakoError, Unavailable
+from jubako.errors import InvalidArgument, JubakoError, Unavailable
 from jubako.protocols.access import METADATA_PREFIX, OPEN, AccessRules, Group
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
@@ -49,8 +51,8 @@ class GrpcServer:
         """Listen, and answer from now on.
 
         Raises:
-            Unavailable: the port is taken, or cannot be listened to.
-            OSError: a file of the TLS options cannot be read.
+            Unavailable: the port is taken.
+            InvalidArgument: it cannot be listened to, or the certificates are none.
         """
         options = self._options
         self._grpc = grpc.aio.server(options=channel_arguments(options))
@@ -62,7 +64,7 @@ class GrpcServer:
             else:
                 self.port = self._grpc.add_secure_port(options.target, credentials)
         except RuntimeError as error:
-            raise Unavailable(f"Socket '{options.target}' already in use ") from error
+            raise _why_not(options) from error
         await self._grpc.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -73,10 +75,28 @@ class GrpcServer:
             self._grpc = None
 
 
+def _why_not(options: GrpcOptions) -> JubakoError:
+    """Return why nobody can listen there, which gRPC tells its log only."""
+    try:
+        family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
+        socket.create_server((options.address, options.port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Unavailable(f"Socket '{options.target}' already in use ")
+        return InvalidArgument(f"cannot listen at '{options.target}': {error}")
+    return InvalidArgument(
+        f"cannot listen at '{options.target}': are the certificates and the key in PEM, and do they fit?"
+    )
+
+
 def _credentials(tls: Tls) -> Any:
-    root = tls.root.read_bytes() if tls.root is not None else None
+    try:
+        root = tls.root.read_bytes() if tls.root is not None else None
+        pair = tls.key.read_bytes(), tls.certificate.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"cannot read '{error.filename}': {error.strerror}") from error
     return grpc.ssl_server_credentials(
-        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+        [pair],
         root_certificates=root,
         require_client_auth=tls.mutual,
     )

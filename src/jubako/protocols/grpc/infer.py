@@ -15,6 +15,7 @@ from jubako.protocols.grpc.wire import Cut, cut
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.request import InferRequest, InferResponse, Reply, Ticket
 from jubako.runner import Runner
+from jubako.statistics import Refusal
 
 log = logging.getLogger("jubako.grpc")
 
@@ -59,9 +60,14 @@ class Inference:
             JubakoError: it is none, or there is no such model.
         """
         name, version = self._targets.of(message.header)
-        request, plan = decode(message, self._server.runner(name, version), start_ns, self._regions)
-        if self._forwarding:
-            self._forwarding.forward(request, sent)
+        runner = self._server.runner(name, version)
+        try:
+            request, plan = decode(message, runner, start_ns, self._regions)
+            if self._forwarding:
+                self._forwarding.forward(request, sent)
+        except JubakoError:
+            runner.statistics.refused(Refusal.INVALID)
+            raise
         return request, plan
 
     def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
