@@ -14,6 +14,7 @@ from fakes import PATIENCE_S, FakeModel, write_models
 from tritonclient.grpc import service_pb2 as pb
 
 from jubako.protocols.access import OPEN, AccessRules
+from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.grpc.options import GrpcOptions
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
@@ -73,6 +74,7 @@ def serving(
     options: GrpcOptions = LOCAL,
     access: AccessRules = OPEN,
     regions: Regions = NO_REGIONS,
+    forwarding: Forwarding = NO_FORWARDING,
 ) -> Iterator[Served]:
     """Serve `models` over gRPC until the end of the block."""
     snapshot = write_models(folder, models)
@@ -82,7 +84,7 @@ def serving(
     async def serve() -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
-            front = GrpcServer(server, options, access, regions)
+            front = GrpcServer(server, options, access, regions, forwarding)
             await front.start()
             started.append(Served(models, server, front, asyncio.get_running_loop(), asyncio.Event()))
             ready.set()
