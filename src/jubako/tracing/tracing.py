@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from jubako.errors import InvalidArgument
+from jubako.server import InferenceServer
 from jubako.tracing.options import TraceOptions
 from jubako.tracing.settings import Mode, TraceSetting, TraceSettings
 from jubako.tracing.trace import Front, Trace
@@ -134,3 +135,8 @@ class Tracing:
             setting.retired = True
             self._output.retire(setting)
         await self._output.close()
+
+
+def ready_in(server: InferenceServer) -> Callable[[str], bool]:
+    """Return what tells whether a model of that name is ready in `server`."""
+    return lambda model: any(row.name == model for row in server.index(ready_only=True))

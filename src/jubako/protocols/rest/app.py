@@ -31,14 +31,18 @@ from jubako.protocols.rest.encode import encode
 from jubako.protocols.rest.gate import Gate, Headers
 from jubako.protocols.rest.json_text import dump, parse
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parent import callers_trace
 from jubako.protocols.rest.plan import Body, Encoded
 from jubako.protocols.rest.route import Route, Verb, match
+from jubako.protocols.rest.settings import change_logs, trace_texts
 from jubako.protocols.rest.status import Refused, error_body, status_of
 from jubako.protocols.rest.traffic import Traffic
+from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Kind, Regions
 from jubako.request import InferRequest, InferResponse
 from jubako.server import InferenceServer, parse_version
 from jubako.statistics import Refusal
+from jubako.tracing.trace import Front, Trace
 
 log = logging.getLogger("jubako.rest")
 
@@ -53,11 +57,6 @@ TEXT: Final = b"text/plain"
 PIECE: Final = 1 << 20
 """A long answer is handed to the socket in pieces, so that a slow reader holds one of them and not all."""
 
-UNBUILT: Final[Mapping[Verb, str]] = {
-    Verb.TRACE_SETTING: "the server does not support tracing",
-    Verb.LOGGING: "the server does not support log settings",
-}
-
 
 class RestApp:
     """`/v2` as an ASGI app, over `server`."""
@@ -70,6 +69,7 @@ class RestApp:
         traffic: Traffic | None = None,
         regions: Regions = NO_REGIONS,
         forwarding: Forwarding = NO_FORWARDING,
+        settings: Settings = NO_SETTINGS,
     ) -> None:
         self._server = server
         self._limits = limits
@@ -77,6 +77,7 @@ class RestApp:
         self._traffic = traffic or Traffic()
         self._regions = regions
         self._forwarding = forwarding
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing is raised but what ends the task."""
@@ -84,7 +85,7 @@ class RestApp:
             return
         route = match(_path(scope))
         send = self._counted(route, send)
-        call = _Call(self._server, self._limits, self._regions, self._forwarding, scope, receive, send)
+        call = _Call(self._server, self._limits, self._regions, self._forwarding, self._settings, scope, receive, send)
         try:
             await call.answer(self._checked(route, scope))
         except Disconnected:
@@ -147,6 +148,7 @@ class _Call:
         limits: Limits,
         regions: Regions,
         forwarding: Forwarding,
+        settings: Settings,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -155,6 +157,8 @@ class _Call:
         self._limits = limits
         self._regions = regions
         self._forwarding = forwarding
+        self._settings = settings
+        self._trace: Trace | None = None
         self._headers: Headers = scope["headers"]
         self._receive = receive
         self._send = send
@@ -169,12 +173,10 @@ class _Call:
         """
         server = self._server
         match route.verb:
-            case Verb.INFER:
-                await self._infer(route)
-            case Verb.GENERATE:
-                await self._generate(route)
-            case Verb.GENERATE_STREAM:
-                await self._generate_stream(route)
+            case Verb.INFER | Verb.GENERATE | Verb.GENERATE_STREAM if self._settings.sampler.active:
+                await self._traced(route)
+            case Verb.INFER | Verb.GENERATE | Verb.GENERATE_STREAM:
+                await self._infer_by(route)
             case Verb.LIVE:
                 await self._respond(200 if server.live else 503, TEXT, b"")
             case Verb.READY:
@@ -208,8 +210,11 @@ class _Call:
             case Verb.SYSTEM_UNREGISTER | Verb.CUDA_UNREGISTER:
                 self._regions.unregister(_kind(route.verb), route.region)
                 await self._respond(200, JSON, b"")
-            case _:
-                raise Unsupported(UNBUILT[route.verb])
+            case Verb.TRACE_SETTING:
+                await self._trace_setting(route.model)
+            case Verb.LOGGING:
+                change_logs(self._settings.logs, await self._json())
+                await self._document(self._settings.logs.document())
 
     # --- the control plane ----------------------------------------------------------------------------------------
 
@@ -228,12 +233,42 @@ class _Call:
             await self._json()
         raise Unavailable("explicit model load / unload is not allowed if polling is enabled")
 
+    async def _trace_setting(self, model: str) -> None:
+        tracing = self._settings.tracing
+        tracing.check_model(model)
+        tracing.update(model, trace_texts(await self._json()))
+        await self._document(tracing.document(model))
+
     async def _json(self) -> Any:
         """Return the body's document; None for an empty body."""
         body = await self._body(self._limits.max_input_size)
         return parse(body) if body else None
 
     # --- the data plane -------------------------------------------------------------------------------------------
+
+    async def _infer_by(self, route: Route) -> None:
+        match route.verb:
+            case Verb.GENERATE:
+                await self._generate(route)
+            case Verb.GENERATE_STREAM:
+                await self._generate_stream(route)
+            case _:
+                await self._infer(route)
+
+    async def _traced(self, route: Route) -> None:
+        """Infer, with a trace if it is this request's turn to have one."""
+        sampler = self._settings.sampler
+        self._trace = sampler.begin(route.model, Front.HTTP, time.monotonic_ns(), *callers_trace(self._headers))
+        if self._trace is None:
+            await self._infer_by(route)
+            return
+        try:
+            await self._infer_by(route)
+        except BaseException as error:
+            self._trace.failed(error)
+            raise
+        finally:
+            self._trace.end()
 
     async def _infer(self, route: Route) -> None:
         runner = self._server.runner(route.model, parse_version(route.version))  # 404 before anything is read
@@ -251,7 +286,9 @@ class _Call:
             runner.statistics.refused(Refusal.INVALID)
             raise
         del body
+        request.trace = self._trace
         response = await self._outcome(request)
+        self._heard(response)
         if response.error is not None:
             raise response.error
         await self._encoded(encode(response, plan))
@@ -286,6 +323,7 @@ class _Call:
         status, body, count = 200, b"", 0
         async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
             async for response in came:
+                self._heard(response)
                 if not count:
                     status, body = generate.said(response)
                 count += 1
@@ -296,6 +334,7 @@ class _Call:
         """Send each answer as an event; the status is the first one's."""
         async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
             async for response in came:
+                self._heard(response)
                 status, body = generate.said(response)
                 if not self._started:
                     await self._begin(status, EVENTS)
@@ -311,10 +350,18 @@ class _Call:
             raise InvalidArgument("Unsupported content-encoding, only 'identity' is supported.")
         body = await self._body(self._limits.max_input_size)
         try:
-            return generate.decode(body, runner, self._limits, time.monotonic_ns())
+            request = generate.decode(body, runner, self._limits, time.monotonic_ns())
         except JubakoError:
             runner.statistics.refused(Refusal.INVALID)
             raise
+        request.trace = self._trace
+        return request
+
+    def _heard(self, response: InferResponse) -> None:
+        """Note an answer, and that it goes to the client now."""
+        if self._trace is not None:
+            self._trace.answered(response)
+            self._trace.sending()
 
     async def _left(self) -> None:
         """Return when the client has left."""
