@@ -108,6 +108,7 @@ class InstanceThread:
         self._work: queue.SimpleQueue[tuple[Execution, Done] | None] = queue.SimpleQueue()
         self._instance: Instance | None = None
         self._thread: threading.Thread | None = None
+        self._loaded: asyncio.Future[None] = loop.create_future()
         self._ended = asyncio.Event()
 
     async def start(self, load: Callable[[], Instance]) -> None:
@@ -118,13 +119,10 @@ class InstanceThread:
         Raises:
             JubakoError: what `load` raised, as clients are told; the thread is ending then.
         """
-        loaded: asyncio.Future[None] = self._loop.create_future()
-        thread = threading.Thread(
-            target=self._live, args=(load, loaded), name=f"jubako {self.placement.name}", daemon=False
-        )
+        thread = threading.Thread(target=self._live, args=(load,), name=f"jubako {self.placement.name}", daemon=False)
         thread.start()
         self._thread = thread
-        await loaded
+        await self._loaded
 
     @property
     def instance(self) -> Instance:
@@ -137,25 +135,28 @@ class InstanceThread:
         self._work.put((execution, done))
 
     async def close(self) -> None:
-        """Close the instance in its thread once its load or last execution is over, and end the thread.
+        """Close the instance in its thread once its last execution is over, and end the thread.
 
-        The thread is told at once, so that it ends by itself when the caller is cancelled.
+        The thread is told at once, so that it ends by itself when the caller is cancelled; and where a load was given
+        up it is not waited for, because that may take minutes: it ends when the load is over.
         """
         if self._thread is None:
             return
         self._work.put(None)
+        if self._loaded.cancelled():
+            return
         await self._ended.wait()
         self._thread.join()  # its last act was to tell that it ends
 
-    def _live(self, load: Callable[[], Instance], loaded: asyncio.Future[None]) -> None:
+    def _live(self, load: Callable[[], Instance]) -> None:
         try:
             self._instance = load()
         except BaseException as error:  # a SystemExit, or what no future takes: it is this model's alone
             if not isinstance(error, JubakoError):
                 log.exception("loading instance '%s' broke", self.placement.name)
-            self._tell(_fail, loaded, failure(error))
+            self._tell(_fail, self._loaded, failure(error))
         else:
-            if self._tell(_succeed, loaded):
+            if self._tell(_succeed, self._loaded):
                 self._work_on(self._instance)
             self._close()
         self._tell(self._ended.set)

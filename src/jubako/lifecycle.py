@@ -115,7 +115,7 @@ class Lifecycle:
     async def load(self, snapshot: Snapshot) -> None:
         """Load every version of `snapshot`, some at a time; return when each is ready or has failed.
 
-        When it is cancelled, versions that are ready by then stay so, and no thread of the others is left.
+        When it is cancelled, versions that are ready by then stay so, and the others end as soon as they have loaded.
 
         Raises:
             Unavailable: `close` was called before.
@@ -188,9 +188,10 @@ class Lifecycle:
             await runner.drained()
 
     async def close(self) -> None:
-        """Unload everything; what still waits is refused, and what still loads is closed as soon as it has loaded.
+        """Unload everything; what still waits is refused.
 
-        Idempotent, and each caller waits for the end.
+        What still loads is not waited for: its thread closes it as soon as it has loaded. Idempotent, and each caller
+        waits for the end.
         """
         if not self._closed:  # once: a second cancel would only disturb the clearing up after the first
             self._closed = True

@@ -101,8 +101,8 @@ async def load_runner(
 ) -> Runner:
     """Load an instance for each of `placements`, each in its own thread, and return the runner.
 
-    When it fails or is cancelled, what had loaded is closed again first, and what still loads is waited for: a load
-    cannot be interrupted, and the loop that waits can still end the process when its patience is over.
+    When it fails or is cancelled, what had loaded is closed again first. A load cannot be interrupted: what still loads
+    then is not waited for, and is closed by its thread when it has loaded.
 
     Raises:
         JubakoError: what a backend said.
