@@ -177,11 +177,12 @@ def test_a_secret_in_clear_on_a_command_line_is_warned_about_and_elsewhere_not()
 
 
 def test_a_category_that_is_restricted_over_one_protocol_alone_is_warned_about() -> None:
-    settled = settle({}, {"JUBAKO_HTTP_RESTRICTED_API": "inference,health:k=v"})
+    environ = {"JUBAKO_HTTP_RESTRICTED_API": "inference,health:k=v"}
 
-    (warning,) = settled.warnings
+    (warning,) = settle({}, environ).warnings
 
     assert warning.startswith("restricted over HTTP and open over gRPC: inference, health;")
+    assert settle({"grpc_port": "0"}, environ).warnings == ()
 
 
 def test_rules_for_both_protocols_and_for_one_are_added_up() -> None:

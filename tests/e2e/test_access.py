@@ -6,13 +6,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from e2e.models import EXAMPLES
 from e2e.serving import Serve, Served, free_port, wait_until
 
 SECRET = "Bearer 5ecr3t-of-the-test"
 ALL = "health,metadata,inference,shared-memory,model-config,model-repository,statistics,trace,logging"
-METRICS_PORT = free_port()
+METRICS_PORT, GRPC_PORT = free_port(), free_port()
 SUMS = {
     "inputs": [{"name": name, "datatype": "INT32", "shape": [1, 16], "data": [1] * 16} for name in ("INPUT0", "INPUT1")]
 }
@@ -62,6 +64,7 @@ def closed(served_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> S
         restricted_api=f"health,metadata,inference:Authorization=@{secret}",
         http_restricted_api=f"{ALL.split(',', 3)[3]}:Authorization=$THE_TOKEN",
         metrics_port=METRICS_PORT,
+        grpc_port=GRPC_PORT,
     )
 
     def ready() -> bool:
@@ -88,6 +91,21 @@ def test_the_metrics_port_asks_for_the_key_of_the_statistics(closed: Served) -> 
 
     assert ask(page)[0] == 403
     assert b"nv_inference_count" in ask(page, key=SECRET)[1]
+
+
+def test_grpc_asks_for_the_key_of_both_protocols(closed: Served) -> None:
+    key = {"triton-grpc-protocol-authorization": SECRET}
+    with triton.InferenceServerClient(f"127.0.0.1:{GRPC_PORT}") as client:
+        for call in (
+            client.is_server_live,
+            client.get_server_metadata,
+            lambda **_: client.get_model_metadata("simple"),
+        ):
+            with pytest.raises(InferenceServerException, match="This protocol is restricted, expecting header"):
+                call()
+        assert client.is_server_live(headers=key)
+        assert client.get_server_metadata(headers=key).name == "triton"
+        assert client.get_inference_statistics().model_stats  # closed over HTTP alone, as was asked for
 
 
 def test_the_log_names_the_rules_and_no_secret(closed: Served) -> None:

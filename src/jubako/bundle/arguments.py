@@ -290,8 +290,9 @@ def _about_access(arguments: Arguments, sources: Mapping[str, str]) -> Iterable[
         {group: None for restriction in restrictions for group in restriction.groups}
         for restrictions in (arguments.http_restrictions, arguments.grpc_restrictions)
     )
+    both = arguments.allow_grpc and arguments.grpc_port
     for ours, theirs, here, there in ((http, grpc, "HTTP", "gRPC"), (grpc, http, "gRPC", "HTTP")):
-        if open_there := [group.value for group in ours if group not in theirs]:
+        if both and (open_there := [group.value for group in ours if group not in theirs]):
             yield f"restricted over {here} and open over {there}: {', '.join(open_there)}; restricted_api is for both"
     for name, dialect in SECRETS.items():
         for entry in getattr(arguments, name):

@@ -9,9 +9,12 @@ HTTP/1.1 client must; who does not answers with a reset.
 
 import asyncio
 import select
+import time
 from typing import Any, Final, Protocol
 
 LOOK_S: Final = 0.02
+SHARE: Final = 0.02
+"""Of the loop's time, at most, where there are so many to look at that a look takes long."""
 ENDED: Final[int] = getattr(select, "POLLRDHUP", 0)
 """Linux alone says that a peer will send no more; 0 elsewhere."""
 GONE: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -48,6 +51,8 @@ class Departures:
                 self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = time.monotonic()  # the loop's own clock stands still within a turn
         self._timer = None
         poll = select.poll()
         by_number: dict[int, Unheard] = {}
@@ -64,7 +69,8 @@ class Departures:
             else:
                 by_number[number].ended()
         if self._unheard:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+            took_s = time.monotonic() - began_s
+            self._timer = loop.call_later(max(LOOK_S, took_s / SHARE), self._look)
 
 
 def _number(connection: Unheard) -> int:
