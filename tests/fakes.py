@@ -24,6 +24,7 @@ from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
 from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
 from jubako.server import InferenceServer
@@ -188,6 +189,7 @@ def serving(
     gate: Gate = allow_all,
     regions: Regions = NO_REGIONS,
     forwarding: Forwarding = NO_FORWARDING,
+    settings: Settings = NO_SETTINGS,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve `models` over `lane` until the end of the block; `options` are uvicorn's."""
@@ -199,9 +201,11 @@ def serving(
     async def serve(listener: socket.socket) -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
-            made = protocol_class(server, limits, gate, regions=regions, forwarding=forwarding)
+            made = protocol_class(
+                server, limits, gate, regions=regions, forwarding=forwarding, tracing=settings.sampler
+            )
             config = uvicorn.Config(
-                RestApp(server, limits, gate, regions=regions, forwarding=forwarding),
+                RestApp(server, limits, gate, regions=regions, forwarding=forwarding, settings=settings),
                 http=made if lane == "fast" else HttpToolsProtocol,
                 lifespan="off",
                 log_config=None,

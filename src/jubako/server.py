@@ -34,9 +34,11 @@ EXTENSIONS: Sequence[str] = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "trace",
+    "logging",
 )
 """What is built, in the order in which Triton lists its own."""
-ON_DEMAND = frozenset(("system_shared_memory", "cuda_shared_memory"))
+ON_DEMAND = frozenset(("system_shared_memory", "cuda_shared_memory", "trace", "logging"))
 """Those that are there only where they are asked for (`ServerOptions.extensions`)."""
 
 VERSION = re.compile(r"[ \t-\r]*([+-]?)([0-9]+)")

@@ -121,12 +121,12 @@ def test_what_is_wrong_is_named_with_who_set_it(
 
 
 def test_an_option_that_is_not_built_is_ignored_with_its_name_in_a_warning() -> None:
-    settled = settle({"reuse_http_port": "1"}, {"JUBAKO_TRACE_RATE": "1"} | command_line(rate_limit="off"))
+    settled = settle({"reuse_http_port": "1"}, {"JUBAKO_CACHE_DIRECTORY": "x"} | command_line(rate_limit="off"))
 
     assert settled.arguments == Arguments()
     assert [warning.partition(" is ignored")[0] for warning in settled.warnings] == [
         "--arg reuse_http_port",
-        "environment variable JUBAKO_TRACE_RATE",
+        "environment variable JUBAKO_CACHE_DIRECTORY",
         "--rate-limit",
     ]
 

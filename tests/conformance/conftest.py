@@ -8,14 +8,19 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from jubako.log_settings import LogSettings
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.settings import Settings
 from jubako.protocols.shared_memory import Regions
 from jubako.repository import Snapshot, StoredVersion, scan
 from jubako.server import InferenceServer
 from jubako.storage import LocalStorage
+from jubako.tracing.file import TraceFile
+from jubako.tracing.options import TraceOptions
+from jubako.tracing.tracing import Tracing, ready_in
 
 from .models import write_repository
 from .record import Answer, record
@@ -52,10 +57,12 @@ async def answers_over(lane: str, snapshot: Snapshot) -> dict[str, Answer]:
         host, port = listener.getsockname()
         async with InferenceServer() as server:
             await server.load(snapshot)
-            fast = protocol_class(server, limits, allow_all, regions=regions)
+            tracing = Tracing(TraceOptions(), TraceFile(""), ready_in(server))
+            settings = Settings(tracing, LogSettings())
+            fast = protocol_class(server, limits, allow_all, regions=regions, tracing=tracing)
             front = uvicorn.Server(
                 uvicorn.Config(
-                    RestApp(server, limits, allow_all, regions=regions),
+                    RestApp(server, limits, allow_all, regions=regions, settings=settings),
                     http=fast if lane == FAST_LANE else HttpToolsProtocol,
                     lifespan="off",
                     log_level="warning",

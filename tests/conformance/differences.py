@@ -184,8 +184,6 @@ CLOSE: Final[Mapping[str, str]] = {
 """Where only the status must agree."""
 
 LATER: Final[Mapping[str, str]] = {
-    "trace/": "trace settings come with the whole wire (issue 3)",
-    "logging/": "log settings come with the whole wire (issue 3)",
     "model/decoupled": "decoupled models come with Python models (issue 5)",
     "infer/decoupled": "decoupled models come with Python models (issue 5)",
     "infer/raw to a decoupled": "decoupled models come with Python models (issue 5)",

@@ -17,11 +17,13 @@ import jubako
 from jubako.bundle.addresses import tell_address
 from jubako.bundle.arguments import Settled, settle
 from jubako.bundle.image import image_for
+from jubako.bundle.log_format import install
 from jubako.bundle.models import Found, find_models, tell_workers
 from jubako.bundle.reports import Report, send
 from jubako.bundle.service import SERVICE_NAME, Jubako, JubakoService
-from jubako.bundle.translate import log_level_of, server_options_of
+from jubako.bundle.translate import log_settings_of, server_options_of, trace_options_of
 from jubako.errors import JubakoError
+from jubako.log_settings import LogSettings
 
 log = logging.getLogger("jubako.bundle")
 
@@ -29,8 +31,14 @@ log = logging.getLogger("jubako.bundle")
 def _settle() -> Settled:
     settled = settle(vars(bentoml.use_arguments()), os.environ)
     server_options_of(settled.arguments, [])  # a mistake ends this process here, not every worker at its start
-    logging.getLogger("jubako").setLevel(log_level_of(settled.arguments))
+    trace_options_of(settled.arguments, os.environ)
     return settled
+
+
+def _start_logging(settled: Settled) -> LogSettings:
+    settings = log_settings_of(settled.arguments)
+    install(settings, as_json=settled.arguments.log_json)
+    return settings
 
 
 def _find(settled: Settled) -> Found:
@@ -57,6 +65,7 @@ def _announce(settled: Settled) -> None:
 
 try:
     _settled = _settle()
+    _log_settings = _start_logging(_settled)
     _found = _find(_settled)
 except JubakoError as error:
     raise BadArgument(str(error)) from error
@@ -66,4 +75,5 @@ service: JubakoService = bentoml.service(
 )(Jubako)
 service.arguments = Jubako.told = _settled.arguments
 service.found = _found
+service.log_settings = _log_settings
 service.models.extend(BentoModel(version.tag) for version in _found.snapshot.versions)

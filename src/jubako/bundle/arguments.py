@@ -151,6 +151,17 @@ class Arguments(BaseModel):
     log_info: bool = True
     log_warning: bool = True
     log_error: bool = True
+    log_format: Literal["default", "ISO8601"] = "default"
+    log_json: bool = False
+    """Each line of the log is a JSON object, BentoML's and uvicorn's too."""
+    trace_config: Settings = ()
+    """`<setting>=<value>` or `<mode>,<setting>=<value>`, as `--trace-config` (docs/observability.md)."""
+    trace_file: str = ""
+    """This and the next four are what there was before `trace_config`, which stands above them."""
+    trace_level: Listed = ()
+    trace_rate: int | None = None
+    trace_count: int | None = None
+    trace_log_frequency: int | None = None
     topology: Literal["embedded"] = "embedded"
     workers: Annotated[int, Field(ge=1, le=1)] = 1
 
@@ -388,6 +399,6 @@ def _reason(error: Mapping[str, Any], values: Mapping[str, object], sources: Map
         return f"{name} ({sources[name]}): {message}"
     if name in NOT_BUILT and value.lower() in NOT_BUILT[name].values:
         message = NOT_BUILT[name].why
-    elif name == "model_control_mode":
-        message = "invalid argument for --model-control-mode"
+    elif name in {"model_control_mode", "log_format"}:
+        message = f"invalid argument for --{name.replace('_', '-')}"
     return f"{name}={value} ({sources[name]}): {message}"

@@ -59,7 +59,6 @@ def _refused(name: str, kind: Kind, why: str, repeatable: bool = False) -> Optio
     return Option(name, kind, Fate.REFUSED, why, repeatable)
 
 
-_TRACE: Final = "there are no traces yet"
 _TUNING: Final = "it tunes a part of Triton that does not exist here"
 _PLATFORM: Final = "SageMaker and Vertex AI routes are not served"
 
@@ -119,6 +118,13 @@ _BUILT: Final = (
     _argument("log-info", Kind.BOOLEAN, "log what happens (true)"),
     _argument("log-warning", Kind.BOOLEAN, "log warnings (true)"),
     _argument("log-error", Kind.BOOLEAN, "log errors (true)"),
+    _argument("log-format", Kind.TEXT, "default or ISO8601 (default)"),
+    _argument("trace-config", Kind.TEXT, "<setting>=<value> or <mode>,<setting>=<value> (level=OFF)", repeatable=True),
+    _argument("trace-file", Kind.TEXT, "deprecated: --trace-config triton,file=<path>"),
+    _argument("trace-level", Kind.TEXT, "deprecated: --trace-config level=<level>", repeatable=True),
+    _argument("trace-rate", Kind.INTEGER, "deprecated: --trace-config rate=<number>"),
+    _argument("trace-count", Kind.INTEGER, "deprecated: --trace-config count=<number>"),
+    _argument("trace-log-frequency", Kind.INTEGER, "deprecated: --trace-config triton,log-frequency=<number>"),
 )
 _ADDRESSES: Final = (
     Option("http-address", Kind.TEXT, Fate.ADDRESS, "the address that HTTP listens at (0.0.0.0)"),
@@ -133,14 +139,7 @@ _IGNORED: Final = (
     _ignored("grpc-infer-thread-count", Kind.INTEGER, _TUNING),
     _ignored("grpc-infer-allocation-pool-size", Kind.INTEGER, _TUNING),
     _ignored("grpc-max-response-pool-size", Kind.INTEGER, "what waits in a stream is bounded by bytes and by count"),
-    _ignored("log-format", Kind.TEXT, "lines look as BentoML's do"),
-    _ignored("log-file", Kind.TEXT, "the log is the standard output"),
-    _ignored("trace-config", Kind.TEXT, _TRACE, repeatable=True),
-    _ignored("trace-file", Kind.TEXT, _TRACE),
-    _ignored("trace-level", Kind.TEXT, _TRACE, repeatable=True),
-    _ignored("trace-rate", Kind.INTEGER, _TRACE),
-    _ignored("trace-count", Kind.INTEGER, _TRACE),
-    _ignored("trace-log-frequency", Kind.INTEGER, _TRACE),
+    _ignored("log-file", Kind.TEXT, "the log goes to the standard output, warnings and errors to the standard error"),
     _ignored("cache-config", Kind.TEXT, "there is no response cache yet", repeatable=True),
     _ignored("cache-directory", Kind.TEXT, "there is no response cache yet"),
     _ignored("response-cache-byte-size", Kind.INTEGER, "there is no response cache yet"),

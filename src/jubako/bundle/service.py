@@ -40,9 +40,11 @@ from jubako.bundle.translate import (
     limits_of,
     metrics_options_of,
     server_options_of,
+    trace_options_of,
 )
 from jubako.errors import JubakoError
 from jubako.lifecycle import IndexRow
+from jubako.log_settings import LogSettings
 from jubako.metrics.page import Metrics
 from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.metrics_port import MetricsPort
@@ -50,9 +52,12 @@ from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, RuledGate
 from jubako.protocols.rest.traffic import Traffic
+from jubako.protocols.settings import Settings
 from jubako.protocols.shared_memory import Regions
 from jubako.runner import State
 from jubako.server import InferenceServer
+from jubako.tracing.output import open_output
+from jubako.tracing.tracing import Tracing, ready_in
 
 log = logging.getLogger("jubako.bundle")
 SERVICE_NAME = "jubako"
@@ -68,6 +73,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
     metrics: Metrics
     traffic: Traffic
     regions: Regions
+    log_settings: LogSettings
+    tracing: Tracing
     access: Access
     gate: Gate
     grpc: GrpcPort
@@ -87,7 +94,10 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         self.metrics = Metrics(self.server, metrics_options_of(self.arguments), gpu_uuids)
         self.traffic = Traffic()
         self.regions = Regions(allowed=self.arguments.allow_client_shm)
-        v2 = RestApp(self.server, limits, gate, self.traffic, self.regions, forwarding)
+        traces = trace_options_of(self.arguments, os.environ)
+        self.tracing = Tracing(traces, open_output(traces), ready_in(self.server))
+        settings = Settings(self.tracing, self.log_settings)
+        v2 = RestApp(self.server, limits, gate, self.traffic, self.regions, forwarding, settings)
         around = self._surroundings()
         self.grpc = self._grpc_port(around)
         pages = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
@@ -103,6 +113,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
             traffic=self.traffic,
             regions=self.regions,
             forwarding=forwarding,
+            tracing=self.tracing,
         )
         if not around.any:
             return Dispatch(v2, others)
@@ -274,6 +285,7 @@ class Jubako:
             await asyncio.gather(self._loading, return_exceptions=True)
         await self.bento_service.grpc.close()
         await self.bento_service.server.close()
+        await self.bento_service.tracing.close()
         if self._metrics_port is not None:
             await self._metrics_port.close()
 

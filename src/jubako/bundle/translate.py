@@ -1,6 +1,5 @@
 """From the service's arguments to the options of the layers below."""
 
-import logging
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from jubako.backends.base import BackendOptions
 from jubako.bundle.arguments import Arguments
 from jubako.errors import InvalidArgument
 from jubako.loading import LoadOptions
+from jubako.log_settings import LogSettings
 from jubako.metrics.options import MetricsOptions, parse_metrics_config
 from jubako.protocols.access import METADATA_PREFIX, AccessRules
 from jubako.protocols.forwarding import Forwarding
@@ -19,6 +19,8 @@ from jubako.protocols.rest.limits import Limits
 from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
 from jubako.server import ServerOptions
+from jubako.tracing.options import TraceOptions, parse_trace_config
+from jubako.tracing.output import check_output
 
 DEFAULT_MAX_BATCH_SIZE = "default-max-batch-size"
 
@@ -141,7 +143,7 @@ def access_of(arguments: Arguments, environ: Mapping[str, str]) -> Access:
 
 
 def _extensions_of(arguments: Arguments, gpus: list[int]) -> set[str]:
-    extensions: set[str] = set()
+    extensions = {"trace", "logging"}
     if arguments.allow_client_shm:
         extensions.add("system_shared_memory")
         if gpus:
@@ -169,12 +171,31 @@ def _backend_options(settings: dict[str, str]) -> BackendOptions:
     return BackendOptions(default_max_batch_size=int(size), settings=settings)
 
 
-def log_level_of(arguments: Arguments) -> int:
-    """Return the level of the least important messages that are logged."""
-    if arguments.log_verbose:
-        return logging.DEBUG
-    if arguments.log_info:
-        return logging.INFO
-    if arguments.log_warning:
-        return logging.WARNING
-    return logging.ERROR if arguments.log_error else logging.CRITICAL
+def log_settings_of(arguments: Arguments) -> LogSettings:
+    """Return what is logged from the start on."""
+    return LogSettings(
+        info=arguments.log_info,
+        warning=arguments.log_warning,
+        error=arguments.log_error,
+        verbose_level=arguments.log_verbose,
+        format=arguments.log_format,
+    )
+
+
+def trace_options_of(arguments: Arguments, environ: Mapping[str, str]) -> TraceOptions:
+    """Return what is traced from the start on; OpenTelemetry's own variables are in `environ`.
+
+    Raises:
+        InvalidArgument: a setting does not fit, or needs a package that is not installed.
+    """
+    old = {
+        "triton,file": arguments.trace_file or None,
+        "rate": arguments.trace_rate,
+        "count": arguments.trace_count,
+        "triton,log-frequency": arguments.trace_log_frequency,
+    }
+    entries = [f"{name}={value}" for name, value in old.items() if value is not None]
+    entries += [f"level={level}" for level in arguments.trace_level]
+    options = parse_trace_config([*entries, *arguments.trace_config], environ)
+    check_output(options)
+    return options

@@ -75,10 +75,18 @@ def service_arguments(options: Mapping[str, Value], folder: Path) -> dict[str, V
     repositories = arguments.get("model_repository")
     if isinstance(repositories, list):
         arguments["model_repository"] = [_absolute(repository, folder) for repository in repositories]
-    for name in ("grpc_server_cert", "grpc_server_key", "grpc_root_cert"):
+    for name in ("grpc_server_cert", "grpc_server_key", "grpc_root_cert", "trace_file"):
         if file := arguments.get(name):
             arguments[name] = _absolute(str(file), folder)
+    traces = arguments.get("trace_config")
+    if isinstance(traces, list):
+        arguments["trace_config"] = [_with_absolute_file(entry, folder) for entry in traces]
     return arguments
+
+
+def _with_absolute_file(trace_config: str, folder: Path) -> str:
+    name, _, value = trace_config.partition("=")
+    return f"{name}={_absolute(value, folder)}" if name.replace(" ", "") == "triton,file" and value else trace_config
 
 
 def _absolute(repository: str, folder: Path) -> str:
