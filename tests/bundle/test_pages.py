@@ -120,6 +120,13 @@ def test_a_root_path_does_not_hide_a_page() -> None:
     assert ask(Group.STATISTICS, "/metrics", root_path="/root")[0]["status"] == 403
 
 
+@pytest.mark.parametrize("prefix", ["/schema", "/m", "/metrics"])
+def test_a_prefix_is_cut_off_in_whole_segments(prefix: str) -> None:
+    assert ask(Group.STATISTICS, "/metrics", prefix=prefix)[0]["status"] == 403
+    assert ask(Group.METADATA, "/schema.json", prefix=prefix)[0]["status"] == 403  # BentoML has it at the root alone
+    assert ask(Group.STATISTICS, f"{prefix}/metrics", prefix=prefix)[0]["status"] == 403
+
+
 def test_a_websocket_needs_the_key_too() -> None:
     assert ask(None, "/mounted/socket", kind="websocket")[0]["type"] == "websocket.close"
 

@@ -37,6 +37,11 @@ def group_of(path: str) -> Group:
     return Group.METADATA if path.startswith(ASSETS) else Group.INFERENCE
 
 
+def _behind(prefix: str, path: str) -> str:
+    """Return what follows a prefix of whole segments; the path itself if it has not that prefix."""
+    return path[len(prefix) :] if path.startswith(f"{prefix}/") else path
+
+
 class GatedPages:
     """BentoML's app behind the gate."""
 
@@ -50,7 +55,7 @@ class GatedPages:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix) or "/"
+        path = _behind(self._prefix, _behind(scope.get("root_path", ""), scope["path"]))
         refused = self._gate.check(group_of(path), scope["headers"])
         if refused is None:
             await self._app(scope, receive, send)
