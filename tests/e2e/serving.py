@@ -45,7 +45,8 @@ class Served:
 class Serve(Protocol):
     """Starts a server for `repository`; `arguments` are those of the service (`--arg name=value`).
 
-    There is no gRPC unless `grpc_port` is given: servers of other tests run at the same time.
+    There is no gRPC unless `grpc_port` is given, because servers of other tests run at the same time; None takes the
+    server's own default.
     """
 
     def __call__(
@@ -143,8 +144,12 @@ def servers(folder: Path) -> Iterator[Serve]:
         log = folder / f"server-{number}.log"
         if repository is not None:
             arguments["model_repository"] = repository
-        if "grpc_port" in arguments:  # over the environment's
-            environment = {**(environment or {}), "JUBAKO_GRPC_PORT": str(arguments.pop("grpc_port"))}
+        environment = clean_environment(home, environment)
+        if "grpc_port" in arguments:
+            port_of_grpc = arguments.pop("grpc_port")
+            environment |= {"JUBAKO_GRPC_PORT": str(port_of_grpc)}
+            if port_of_grpc is None:
+                del environment["JUBAKO_GRPC_PORT"]
         given = [part for name, value in arguments.items() for part in ("--arg", f"{name}={value}")]
         command = [str(python or sys.executable), "-m", "bentoml", "serve", target]
         with log.open("wb") as output:
@@ -154,7 +159,7 @@ def servers(folder: Path) -> Iterator[Serve]:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=cwd or PROJECT,
-                env=clean_environment(home, environment),
+                env=environment,
             )
         processes.append(process)
         server = Served(f"http://127.0.0.1:{port}", port, process.pid, log, home, process)
