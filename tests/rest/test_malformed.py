@@ -233,6 +233,9 @@ TEXTS: list[tuple[bytes, type[JubakoError], str]] = [
     (b'{"a":"\n"}', Internal, "Invalid escape character in string. at 6"),
     (b'{"a":"\xff"}', Internal, "Invalid encoding in string. at 6"),
     (b"\x1f\x8b\x08\xff", Internal, "Invalid value. at 0"),
+    (b'{"a":1e400}', Internal, "Number too big to be stored in double. at 5"),
+    (b'{"a":1%b}' % (b"0" * 400), Internal, "Number too big to be stored in double. at 5"),
+    (b'{"a":1%b}' % (b"0" * 5000), Internal, "Number too big to be stored in double. at 5"),
 ]
 
 

@@ -121,15 +121,8 @@ def _parameter(key: str, value: Any) -> ParameterValue:
     if isinstance(value, str | bool | float):
         return value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else _double(value)
+        return value if -(2**63) <= value < 2**63 else float(value)
     raise InvalidArgument(f"parameter '{key}' has invalid type. It should be either 'int', 'bool', or 'string'.")
-
-
-def _double(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
 
 
 def encode(response: InferResponse) -> bytes:

@@ -21,6 +21,9 @@ from jubako.tensor import Array
 MAX_DEPTH: Final = 512
 """Nesting of a whole document; tensors have a bound of their own."""
 CHUNK: Final = 1 << 20
+TOO_MANY_DIGITS: Final = re.compile(rb"[0-9]{309}")
+"""What an integer beyond every double has, and what Python would read all the same."""
+_DOUBLES: Final = rapidjson.NM_NAN | rapidjson.NM_NATIVE
 FAILED: Final = "failed to parse the request JSON buffer"
 PARSE_ERROR: Final = re.compile(r"Parse error at offset (?P<offset>[0-9]+): (?P<what>.*)", re.DOTALL)
 
@@ -42,7 +45,7 @@ def _parse_again(text: bytes) -> Any:
     if _depth(text) > MAX_DEPTH:
         raise InvalidArgument(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
     try:
-        return rapidjson.loads(text, number_mode=rapidjson.NM_NAN)
+        return rapidjson.loads(text, number_mode=_DOUBLES if TOO_MANY_DIGITS.search(text) else rapidjson.NM_NAN)
     except UnicodeDecodeError as error:
         raise _not_utf8(text, error.start) from error
     except (rapidjson.JSONDecodeError, ValueError) as error:
