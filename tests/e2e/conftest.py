@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.models import EXAMPLES
-from e2e.serving import Serve, Served, servers
+from e2e.serving import Serve, Served, free_port, servers
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def served_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The server of the example repository, for all tests that only ask."""
+    """The server of the example repository, with gRPC, for all tests that only ask."""
     with servers(tmp_path_factory.mktemp("example")) as start:
-        yield start(EXAMPLES)
+        yield start(EXAMPLES, grpc_port=free_port())
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ class Served:
     log: Path
     home: Path
     process: subprocess.Popen[bytes] = field(repr=False)
+    grpc_port: int = 0
+    """0 where it serves no gRPC, or was not told at which port."""
 
     def output(self) -> str:
         """What the server has written so far."""
@@ -146,9 +148,8 @@ def servers(folder: Path) -> Iterator[Serve]:
             arguments["model_repository"] = repository
         environment = clean_environment(home, environment)
         if "grpc_port" in arguments:
-            port_of_grpc = arguments.pop("grpc_port")
-            environment |= {"JUBAKO_GRPC_PORT": str(port_of_grpc)}
-            if port_of_grpc is None:
+            environment["JUBAKO_GRPC_PORT"] = str(arguments["grpc_port"])
+            if arguments.pop("grpc_port") is None:
                 del environment["JUBAKO_GRPC_PORT"]
         given = [part for name, value in arguments.items() for part in ("--arg", f"{name}={value}")]
         command = [str(python or sys.executable), "-m", "bentoml", "serve", target]
@@ -162,7 +163,8 @@ def servers(folder: Path) -> Iterator[Serve]:
                 env=environment,
             )
         processes.append(process)
-        server = Served(f"http://127.0.0.1:{port}", port, process.pid, log, home, process)
+        told = int(environment.get("JUBAKO_GRPC_PORT", 0))
+        server = Served(f"http://127.0.0.1:{port}", port, process.pid, log, home, process, told)
         if wait is not None:
             deadline = time.monotonic() + START_S
             while not answers(server.url + wait):

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (  # ty
 from rpc.certificates import Authority
 from tritonclient.utils import InferenceServerException
 
-from e2e.models import EXAMPLES, copy_examples
+from e2e.models import copy_examples
 from e2e.serving import Serve, Served, free_port, wait_until
 from e2e.slow_model import write_slow_model
 from models.digits_data import held_out
@@ -33,13 +33,6 @@ PIECE = 60
 """Images a request: 360 are more than a batch of 64."""
 ROUNDS = 1000
 STOPPING = "GRPC server is shutting down and has stopped accepting new requests."
-
-
-@pytest.fixture(scope="module")
-def both(served_for_all: Serve) -> tuple[Served, int]:
-    """Give the server of the example repository, and the port of its gRPC."""
-    port = free_port()
-    return served_for_all(EXAMPLES, grpc_port=port), port
 
 
 def client_at(port: int, **options: Any) -> Any:
@@ -58,12 +51,10 @@ def scores(client: Any, triton: Any) -> np.ndarray[Any, Any]:
     return np.concatenate(answers)
 
 
-def test_the_held_out_digits_are_read_and_rest_says_the_same(both: tuple[Served, int]) -> None:
-    server, port = both
-
-    with client_at(port) as client:
+def test_the_held_out_digits_are_read_and_rest_says_the_same(example: Served) -> None:
+    with client_at(example.grpc_port) as client:
         over_grpc = scores(client, tritonclient.grpc)
-    with tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}") as http_client:
+    with tritonclient.http.InferenceServerClient(f"127.0.0.1:{example.port}") as http_client:
         over_http = scores(http_client, tritonclient.http)
 
     assert len(over_grpc) == 360
@@ -71,10 +62,8 @@ def test_the_held_out_digits_are_read_and_rest_says_the_same(both: tuple[Served,
     np.testing.assert_allclose(over_grpc, over_http, rtol=0, atol=1e-5)
 
 
-def test_probes_and_reflection_are_answered(both: tuple[Served, int]) -> None:
-    _, port = both
-
-    with grpc.insecure_channel(f"localhost:{port}") as channel:
+def test_probes_and_reflection_are_answered(example: Served) -> None:
+    with grpc.insecure_channel(f"localhost:{example.grpc_port}") as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         services = ProtoReflectionDescriptorDatabase(channel).get_services()
 

@@ -28,8 +28,11 @@ def code(language: str, server: Served) -> list[str]:
     """What the quick start says to run in `language`, to be run against `server`."""
     blocks = [text for word, text in TESTED.findall(quick_start()) if word == language]
     assert blocks
-    assert all("localhost:8000" in block for block in blocks)
-    return [block.replace("localhost:8000", f"127.0.0.1:{server.port}") for block in blocks]
+    ports = {"localhost:8000": server.port, "localhost:8001": server.grpc_port}
+    for said, port in ports.items():
+        blocks = [block.replace(said, f"127.0.0.1:{port}") for block in blocks]
+    assert all("127.0.0.1:" in block for block in blocks)
+    return blocks
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -44,9 +47,8 @@ def test_the_shell_commands_print_the_answer_that_is_shown(example: Served, tmp_
     assert answers == [json.loads(shown) for shown in SHOWN.findall(quick_start())]
 
 
-def test_the_python_code_runs_and_prints_three_classes(example: Served, tmp_path: Path) -> None:
-    (block,) = code("python", example)
+def test_the_python_code_runs_and_prints_three_classes_over_either_protocol(example: Served, tmp_path: Path) -> None:
+    over_http, over_grpc = [run([sys.executable, "-c", block], tmp_path) for block in code("python", example)]
 
-    printed = run([sys.executable, "-c", block], tmp_path)
-
-    assert len(re.findall(r"0\.\d+:\d:\w+|\de-\d+:\d:\w+", printed)) == 3, printed
+    assert len(re.findall(r"0\.\d+:\d:\w+|\de-\d+:\d:\w+", over_http)) == 3, over_http
+    assert over_grpc == over_http
