@@ -17,6 +17,7 @@ from jubako.protocols.access import OPEN, AccessRules
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.grpc.aio import GrpcServer
 from jubako.protocols.grpc.options import GrpcOptions
+from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer
 
@@ -75,6 +76,7 @@ def serving(
     access: AccessRules = OPEN,
     regions: Regions = NO_REGIONS,
     forwarding: Forwarding = NO_FORWARDING,
+    settings: Settings = NO_SETTINGS,
 ) -> Iterator[Served]:
     """Serve `models` over gRPC until the end of the block."""
     snapshot = write_models(folder, models)
@@ -84,7 +86,7 @@ def serving(
     async def serve() -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
-            front = GrpcServer(server, options, access, regions, forwarding)
+            front = GrpcServer(server, options, access, regions, forwarding, settings)
             await front.start()
             started.append(Served(models, server, front, asyncio.get_running_loop(), asyncio.Event()))
             ready.set()

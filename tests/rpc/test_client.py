@@ -135,10 +135,6 @@ NO_SHARED_MEMORY = "Client shared memory is disabled. Start the server with '--a
         ("unregister_system_shared_memory", (), NO_SHARED_MEMORY),
         ("register_cuda_shared_memory", ("r", b"aGFuZGxl", 0, 4), NO_SHARED_MEMORY),
         ("unregister_cuda_shared_memory", (), NO_SHARED_MEMORY),
-        ("get_trace_settings", (), "the server does not support tracing"),
-        ("update_trace_settings", (None, {"trace_rate": "1"}), "the server does not support tracing"),
-        ("get_log_settings", (), "the server does not support log settings"),
-        ("update_log_settings", ({"log_info": True},), "the server does not support log settings"),
     ],
 )
 def test_what_is_not_built_or_not_allowed_says_so(
@@ -149,6 +145,23 @@ def test_what_is_not_built_or_not_allowed_says_so(
 
     assert refused.value.message() == text
     assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "text"),
+    [
+        ("get_trace_settings", (), "the server does not support tracing"),
+        ("update_trace_settings", (None, {"trace_rate": "1"}), "the server does not support tracing"),
+        ("get_log_settings", (), "the server does not support dynamic logging"),
+        ("update_log_settings", ({"log_info": True},), "the server does not support dynamic logging"),
+    ],
+)
+def test_a_server_without_settings_says_so(client: Any, call: str, arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(InferenceServerException) as refused:
+        getattr(client, call)(*arguments)
+
+    assert refused.value.message() == text
+    assert refused.value.status() == "StatusCode.UNAVAILABLE"
 
 
 def test_an_inference_is_answered(client: Any) -> None:

@@ -148,7 +148,9 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         if around.middlewares and not named:
             log.warning("gRPC is not served: it would pass by %s; give grpc_port to have it all the same", around)
             return GrpcPort(self.server, None, None)
-        front = GrpcServer(self.server, options, self.access.grpc, self.regions, self.access.grpc_forwarding)
+        settings = Settings(self.tracing, self.log_settings)
+        access = self.access
+        front = GrpcServer(self.server, options, access.grpc, self.regions, access.grpc_forwarding, settings)
         return GrpcPort(self.server, options, front, required=named or self.arguments.exit_on_error)
 
     @property

@@ -18,8 +18,10 @@ from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
 from jubako.protocols.grpc.options import GrpcOptions, Tls, channel_arguments
 from jubako.protocols.grpc.servicer import HEALTH, METHODS, SERVICE, Method, shared_memory_methods
+from jubako.protocols.grpc.settings import settings_methods
 from jubako.protocols.grpc.status import message_of, status_of
 from jubako.protocols.grpc.stream import InferStream
+from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.server import InferenceServer
 
@@ -40,9 +42,10 @@ class GrpcServer:
         access: AccessRules = OPEN,
         regions: Regions = NO_REGIONS,
         forwarding: Forwarding = NO_FORWARDING,
+        settings: Settings = NO_SETTINGS,
     ) -> None:
         self._options = options
-        self._calls = _Calls(server, access, regions, forwarding)
+        self._calls = _Calls(server, access, regions, forwarding, settings)
         self._grpc: Any = None
         self.port = options.port
         """Where it listens; the port that was found free where 0 was asked for."""
@@ -105,10 +108,18 @@ def _credentials(tls: Tls) -> Any:
 class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Which path is which call, asked once for each before its body is read."""
 
-    def __init__(self, server: InferenceServer, access: AccessRules, regions: Regions, forwarding: Forwarding) -> None:
+    def __init__(
+        self,
+        server: InferenceServer,
+        access: AccessRules,
+        regions: Regions,
+        forwarding: Forwarding,
+        settings: Settings,
+    ) -> None:
         self._access = access
         self._forwarding = forwarding
-        self._inference = Inference(server, regions, forwarding)
+        self._sampler = settings.sampler
+        self._inference = Inference(server, regions, forwarding, self._sampler)
         self._streams: set[InferStream] = set()
         self._stopping = False
         self._handlers: dict[str, tuple[Group, Any]] = {
@@ -116,7 +127,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             STREAM_INFER: (Group.INFERENCE, grpc.stream_stream_rpc_method_handler(self._stream_infer)),
             REFLECTION: (Group.METADATA, _reflection_handler()),
         }
-        for method in (*METHODS, *shared_memory_methods(regions)):
+        for method in (*METHODS, *shared_memory_methods(regions), *settings_methods(settings)):
             self._handlers[method.path] = (method.group, _unary_handler(server, method))
 
     def service(self, handler_call_details: Any) -> Any:
@@ -143,8 +154,8 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             stream.stop()
 
     def _sent(self, context: Context) -> Sent:
-        """Return the metadata of a call where it may be forwarded: reading it costs more than most of a call."""
-        return _text(context.invocation_metadata()) if self._forwarding else ()
+        """Return the metadata of a call where it may matter: reading it costs more than most of a call."""
+        return _text(context.invocation_metadata()) if self._forwarding or self._sampler.active else ()
 
     async def _infer(self, message: bytes, context: Context) -> bytes:
         answer: asyncio.Future[bytes | JubakoError] = asyncio.get_running_loop().create_future()

@@ -16,6 +16,8 @@ from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.request import InferRequest, InferResponse, Reply, Ticket
 from jubako.runner import Runner
 from jubako.statistics import Refusal
+from jubako.tracing.trace import Front
+from jubako.tracing.tracing import UNTRACED, Sampler
 
 log = logging.getLogger("jubako.grpc")
 
@@ -41,11 +43,16 @@ class Inference:
     """Turns messages into requests of `server`."""
 
     def __init__(
-        self, server: DataPlane, regions: Regions = NO_REGIONS, forwarding: Forwarding = NO_FORWARDING
+        self,
+        server: DataPlane,
+        regions: Regions = NO_REGIONS,
+        forwarding: Forwarding = NO_FORWARDING,
+        sampler: Sampler = UNTRACED,
     ) -> None:
         self._server = server
         self._regions = regions
         self._forwarding = forwarding
+        self._sampler = sampler
         self._targets = Targets()
 
     @property
@@ -70,9 +77,29 @@ class Inference:
             raise
         return request, plan
 
-    def submit(self, request: InferRequest, reply: Reply) -> Ticket | None:
-        """Queue a request (see `InferenceServer.submit`)."""
+    def submit(self, request: InferRequest, reply: Reply, sent: Sent = ()) -> Ticket | None:
+        """Queue a request (see `InferenceServer.submit`), sent with the metadata `sent`; trace it if it is its turn."""
+        if self._sampler.active:
+            reply = self._traced(request, reply, sent)
         return self._server.submit(request, reply)
+
+    def _traced(self, request: InferRequest, reply: Reply, sent: Sent) -> Reply:
+        metadata = dict(sent)
+        trace = self._sampler.begin(
+            request.model_name, Front.GRPC, request.start_ns, metadata.get("traceparent"), metadata.get("tracestate")
+        )
+        if trace is None:
+            return reply
+        request.trace = trace
+
+        def noted(response: InferResponse, final: bool, /) -> None:
+            trace.answered(response)
+            trace.sending()
+            reply(response, final)
+            if final:
+                trace.end()
+
+        return noted
 
     def infer(self, message: bytes, answer: Answer, sent: Sent = ()) -> Ticket | None:
         """Answer one ModelInferRequest: `answer` gets a ModelInferResponse or an error, exactly once.
@@ -97,7 +124,7 @@ class Inference:
             if final:
                 answer(_written(response, plan))
 
-        return self._server.submit(request, reply)
+        return self.submit(request, reply, sent)
 
 
 def _written(response: InferResponse, plan: ReplyPlan) -> bytes | JubakoError:

@@ -85,14 +85,6 @@ async def _repository_model_unload(
     raise Unavailable(_NO_CONTROL)
 
 
-async def _trace_setting(server: InferenceServer, _: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
-    raise Unsupported("the server does not support tracing")
-
-
-async def _log_settings(server: InferenceServer, _: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
-    raise Unsupported("the server does not support log settings")
-
-
 def _check_repository(name: str) -> None:
     if name:
         raise Unsupported("'repository_name' specification is not supported")
@@ -148,8 +140,6 @@ METHODS: Final = (
     _method("RepositoryIndex", Group.MODEL_REPOSITORY, _repository_index),
     _method("RepositoryModelLoad", Group.MODEL_REPOSITORY, _repository_model_load),
     _method("RepositoryModelUnload", Group.MODEL_REPOSITORY, _repository_model_unload),
-    _method("TraceSetting", Group.TRACE, _trace_setting),
-    _method("LogSettings", Group.LOGGING, _log_settings),
     Method(f"/{HEALTH}/Check", Group.HEALTH, health_pb2.HealthCheckRequest, _health_check),
 )
 

@@ -188,7 +188,7 @@ class _Exchange:
             self._refuse(refusal or Cancelled(""))
             self._stream.over(self)
             return
-        self._ticket = inference.submit(self._request, self._reply)
+        self._ticket = inference.submit(self._request, self._reply, self._stream.sent)
         self._submitted = True
 
     def cancel(self) -> None:
