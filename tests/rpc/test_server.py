@@ -482,3 +482,15 @@ def test_what_lasts_longer_than_the_grace_is_cut_off(served: Served, channel: An
         busy.result(PATIENCE_S)
     served.models["slow"].release.set()
     until(lambda: served.waiting("slow") == 0)
+
+
+# --- messages that are none -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [method.path for method in METHODS if method.request.DESCRIPTOR.fields])
+def test_a_message_that_cannot_be_read_is_refused(channel: Any, path: str) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary(path)(b"\xff\xff", timeout=PATIENCE_S)
+
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert raised.value.details() == "Unable to parse request"

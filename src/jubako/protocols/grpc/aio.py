@@ -9,10 +9,11 @@ import socket
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha._async import ReflectionServicer  # type: ignore[import-untyped]
 
-from jubako.errors import InvalidArgument, JubakoError, Unavailable
+from jubako.errors import Internal, InvalidArgument, JubakoError, Unavailable
 from jubako.protocols.access import METADATA_PREFIX, OPEN, AccessRules, Group
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding, Sent
 from jubako.protocols.grpc.infer import STOPPING, Inference, unexpected
@@ -224,9 +225,9 @@ def _text(metadata: Any) -> list[tuple[str, str]]:
 
 
 def _unary_handler(server: InferenceServer, method: Method) -> Any:
-    async def answer(request: Any, context: Context) -> Any:
+    async def answer(message: bytes, context: Context) -> Any:
         try:
-            return await method.answer(server, request)
+            return await method.answer(server, _parsed(method, message))
         except JubakoError as error:
             refusal = error
         except Exception as error:
@@ -235,9 +236,15 @@ def _unary_handler(server: InferenceServer, method: Method) -> Any:
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
-        request_deserializer=method.request.FromString,
         response_serializer=lambda message: message.SerializeToString(),
     )
+
+
+def _parsed(method: Method, message: bytes) -> Any:
+    try:
+        return method.request.FromString(message)
+    except DecodeError as error:
+        raise Internal("Unable to parse request") from error
 
 
 def _refusal(error: JubakoError) -> Any:
