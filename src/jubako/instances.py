@@ -76,7 +76,9 @@ class Execution:
             self.shares = self._shares(arrays)
         except BaseException as error:  # a SystemExit too: these requests fail, the instance lives on
             if not isinstance(error, JubakoError):
-                log.exception("execution failed for model '%s'", self.requests[0].model_name)
+                ids = ", ".join(request.id for request in self.requests if request.id)
+                named = {"request_id": ids} if ids else None
+                log.exception("execution failed for model '%s'", self.requests[0].model_name, extra=named)
             # A traceback would hold this frame, and with it the requests' arrays, until the next garbage collection.
             self.error = failure(error.with_traceback(None)).with_traceback(None)
         finally:

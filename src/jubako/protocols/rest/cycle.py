@@ -167,7 +167,8 @@ class FastCycle:
             self.refuse(error)
             return
         except Exception:
-            log.exception("encoding an answer of model '%s' broke", self.target[0])
+            named = {"request_id": response.request.id} if response.request.id else None
+            log.exception("encoding an answer of model '%s' broke", self.target[0], extra=named)
             self.refuse(Internal("unexpected error while encoding the response"))
             return
         if answer.binary:
