@@ -11,10 +11,10 @@ SERVE_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint models bench bento clean
+.PHONY: help serve test lint models bench e2e-perf bento clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 serve: $(SERVE_STAMP) ## Serve repository/ on http://localhost:8000 (PORT=, HOST=, ARGS="--arg name=value …")
 	@echo "serving repository/ at http://$(HOST):$(PORT)/v2 (Ctrl-C ends it)"
@@ -34,6 +34,10 @@ models: $(DEV_STAMP) ## Make the models in repository/ again from their recipes
 
 bench: $(DEV_STAMP) ## Measure requests and CPU time beside a bare uvicorn
 	$(BIN)/python -m benchmarks
+
+e2e-perf: $(DEV_STAMP) ## Get the real perf_analyzer and run it against the service
+	$(BIN)/python -m benchmarks.perf_analyzer --prepare
+	$(BIN)/pytest tests/e2e/test_perf_analyzer.py $(ARGS)
 
 bento: $(SERVE_STAMP) ## Build a Bento of the service and the models in repository/
 	$(BIN)/bentoml build --arg model_repository=repository $(ARGS)
