@@ -5,13 +5,14 @@
 PYTHON ?= python3
 PORT ?= 8000
 HOST ?= 127.0.0.1
+FUZZ_SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint models bench e2e-perf bento clean
+.PHONY: help serve test fuzz lint models bench e2e-perf bento clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +23,9 @@ serve: $(SERVE_STAMP) ## Serve repository/ on http://localhost:8000 (PORT=, HOST
 
 test: lint ## Run lint, then all tests (ARGS="-k name" for some)
 	$(BIN)/pytest $(ARGS)
+
+fuzz: $(DEV_STAMP) ## Try anything at all on both protocols, for 10 minutes (FUZZ_SECONDS=)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
 
 lint: $(DEV_STAMP) ## Check style, types and layers; changes nothing
 	$(BIN)/ruff check .
