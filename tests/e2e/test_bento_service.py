@@ -172,6 +172,7 @@ def test_the_openapi_page_shows_the_api_with_its_fields(server: Served) -> None:
 
     schema = json.dumps(document["paths"]["/infer"]) + json.dumps(document["components"])
     assert all(f'"{field}"' in schema for field in ("model", "inputs", "version", "datatypes", "outputs"))
+    assert document["paths"]["/v2/models/{model}/generate"]["post"]["tags"] == ["inference"]
 
 
 def test_a_body_of_bentomls_own_api_is_bounded_declared_or_chunked(served: Serve) -> None:
