@@ -13,11 +13,12 @@ from typing import Final
 
 import orjson
 
-from benchmarks import codec, queue, servers, sockets, wrk
+from benchmarks import codec, grpc_load, queue, servers, sockets, wrk
+from benchmarks.grpc_load import GrpcBench
 from benchmarks.load import Bench, Plan, progress
 from benchmarks.machine import header
 from benchmarks.servers import Server
-from benchmarks.summary import Row
+from benchmarks.summary import Named, Row
 from benchmarks.table import Report, markdown
 from benchmarks.timing import Timing
 from benchmarks.workloads import WORKLOADS
@@ -46,22 +47,23 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _method(plan: Plan) -> dict[str, str]:
     checked = wrk.CHECKED if plan.generator == wrk.NAME else sockets.CHECKED
     return {
-        "load generator": f"{plan.generator}, closed loop, on the same machine",
+        "load generator": f"{plan.generator}, for gRPC grpc.aio; closed loop, on the same machine",
         "method": f"interleaved rounds ({plan.rounds}) of {plan.seconds:g} s after a warm-up; medians; a ratio is the "
         "median of the rounds' ratios; CPU is user + system time of the server's process tree ÷ requests",
-        "answers checked": checked,
+        "answers checked": f"{checked}; gRPC: every answer by its values",
     }
 
 
 @contextlib.contextmanager
-def _servers(peers: Sequence[str]) -> Iterator[list[Server]]:
+def _servers(peers: Sequence[str]) -> Iterator[tuple[list[Server], Server]]:
+    """Give the servers of HTTP, the floor first and Jubako second, and the floor of gRPC."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jubako-bench-")))
         running = [stack.enter_context(servers.echo(folder)), stack.enter_context(servers.jubako(folder))]
         for given in peers:
             name, _, command = given.partition("=")
             running.append(stack.enter_context(servers.peer(name, command, folder)))
-        yield running
+        yield running, stack.enter_context(servers.grpc_echo(folder))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -101,15 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     micro = [] if options.no_micro else [*codec.main(plan.micro_s), *queue.main(plan.micro_s)]
     rows: list[Row] = []
     if not options.micro_only:
-        chosen = [
-            workload
-            for workload in WORKLOADS
-            if options.only in workload.name and options.connections in (None, workload.connections)
-        ]
+
+        def chosen(workload: Named) -> bool:
+            return options.only in workload.name and options.connections in (None, workload.connections)
+
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool, _servers(options.peer) as running:
-            about |= {f"server {server.name}": f"`{server.command}`" for server in running}
-            rows = Bench(plan, pool).rows(running, chosen)
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool, _servers(options.peer) as (running, floor):
+            about |= {f"server {server.name}": f"`{server.command}`" for server in (*running, floor)}
+            rows = Bench(plan, pool).rows(running, list(filter(chosen, WORKLOADS)))
+            rows += GrpcBench(plan, pool).rows(floor, running[1], list(filter(chosen, grpc_load.WORKLOADS)))
         progress("")
     report = Report(about, rows, micro)
     print(markdown(report))

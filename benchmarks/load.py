@@ -89,15 +89,15 @@ class Bench:
 
     def _sample(self, workload: Workload, target: Target) -> Sample:
         wrong = self._check(target)
-        counted = _counted(target.server, workload.model)
+        before = counted(target.server, workload.model)
         before_ns = target.server.cpu_ns()
         load = self._load(workload, target)
         cpu_ns = target.server.cpu_ns() - before_ns
         mean_batch = None
-        if counted is not None:
-            now = _counted(target.server, workload.model)
+        if before is not None:
+            now = counted(target.server, workload.model)
             assert now is not None
-            requests, rows, executions = (after - before for after, before in zip(now, counted, strict=True))
+            requests, rows, executions = (after - then for after, then in zip(now, before, strict=True))
             mean_batch = rows / executions if executions else None
             wrong += not 0 <= requests - load.requests <= workload.connections  # wrk leaves some unread at its end
         wrong += self._check(target)
@@ -119,7 +119,7 @@ class Bench:
         return self._pool.submit(sockets.run, server.host, exchanges, connections, seconds, most).result()
 
 
-def _counted(server: Server, model: str) -> tuple[int, int, int] | None:
+def counted(server: Server, model: str) -> tuple[int, int, int] | None:
     """Return what the server has counted for all versions of a model: requests, rows, executions."""
     if not server.speaks_v2:
         return None

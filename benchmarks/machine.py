@@ -10,7 +10,17 @@ from typing import Final
 import jubako
 
 PROJECT: Final = Path(__file__).parents[1]
-PACKAGES: Final = ("bentoml", "uvicorn", "uvloop", "httptools", "orjson", "numpy", "onnxruntime", "onnxruntime-gpu")
+PACKAGES: Final = (
+    "bentoml",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "grpcio",
+    "orjson",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+)
 
 
 def header() -> dict[str, str]:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ class Server:
     pid: int
     command: str
     speaks_v2: bool = True
+    grpc_port: int = 0
 
     @property
     def host(self) -> str:
@@ -53,9 +54,10 @@ def _cpu_ns(process: psutil.Process) -> int:
 @contextlib.contextmanager
 def jubako(folder: Path) -> Iterator[Server]:
     """Run `bentoml serve service:service` on the example repository, with its store in `folder`."""
-    port = _free_port()
+    port, grpc_port = _free_port(), _free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "service:service", "--host", "127.0.0.1", "--port", str(port)]
-    with _running("jubako", command, port, "/v2/health/ready", folder) as server:
+    command += ["--arg", f"grpc_port={grpc_port}"]
+    with _running("jubako", command, port, "/v2/health/ready", folder, grpc_port) as server:
         yield server
 
 
@@ -66,6 +68,15 @@ def echo(folder: Path) -> Iterator[Server]:
     options = "--loop uvloop --http httptools --lifespan off --no-access-log --log-level warning"
     command = [sys.executable, "-m", "uvicorn", "benchmarks.echo:app", "--port", str(port), *options.split()]
     with _running("echo", command, port, None, folder) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def grpc_echo(folder: Path) -> Iterator[Server]:
+    """Run the bare gRPC server."""
+    port = _free_port()
+    command = [sys.executable, "-m", "benchmarks.grpc_echo", "--port", str(port)]
+    with _running("gRPC echo", command, port, None, folder, port) as server:
         yield server
 
 
@@ -85,6 +96,7 @@ def _running(
     port: int,
     ready_path: str | None,
     folder: Path,
+    grpc_port: int = 0,
 ) -> Iterator[Server]:
     log = folder / f"{name}.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUBAKO_", "BENTOML_"))}
@@ -93,7 +105,8 @@ def _running(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=PROJECT, env=environment
         )
-    server = Server(name, port, process.pid, _shown(command, port), speaks_v2=ready_path is not None)
+    shown = _shown(command, {port: "PORT", grpc_port: "GRPC_PORT"} if grpc_port != port else {port: "PORT"})
+    server = Server(name, port, process.pid, shown, ready_path is not None, grpc_port)
     try:
         deadline = time.monotonic() + START_S
         while not _answers(server, ready_path):
@@ -110,8 +123,10 @@ def _running(
             process.wait()
 
 
-def _shown(command: Sequence[str], port: int) -> str:
-    words = ["python" if word == sys.executable else word.replace(str(port), "PORT") for word in command]
+def _shown(command: Sequence[str], ports: Mapping[int, str]) -> str:
+    words = ["python" if word == sys.executable else word for word in command]
+    for port, name in ports.items():
+        words = [word.replace(str(port), name) for word in words] if port else words
     return shlex.join(words)
 
 

@@ -3,9 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol
 
 from benchmarks.sample import Sample
-from benchmarks.workloads import Workload
+
+
+class Named(Protocol):
+    """What a row says of its workload."""
+
+    @property
+    def name(self) -> str:
+        """What is asked."""
+
+    @property
+    def connections(self) -> int:
+        """By how many at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ def p50_us(sample: Sample) -> float:
     return sample.load.p50_us
 
 
-def row(workload: Workload, server: str, samples: Sequence[Sample], floor: Sequence[Sample] | None) -> Row:
+def row(workload: Named, server: str, samples: Sequence[Sample], floor: Sequence[Sample] | None) -> Row:
     """Return the medians of `samples`; `floor` holds the echo's of the same rounds.
 
     A ratio is the median of the rounds' ratios: what slows the machine down for a while slows both.

@@ -30,7 +30,7 @@ def simple_binary() -> list[Exchange]:
     """Return requests to `simple`, 16 + 16 integers as binary tensors."""
     return [
         _binary("simple", {"INPUT0": a, "INPUT1": b}, SameOutputs({"OUTPUT0": a + b, "OUTPUT1": a - b}))
-        for a, b in _integers()
+        for a, b in integers()
     ]
 
 
@@ -43,7 +43,7 @@ def simple_json() -> list[Exchange]:
             json_body({"INPUT0": a, "INPUT1": b}),
             SameOutputs({"OUTPUT0": a + b, "OUTPUT1": a - b}),
         )
-        for a, b in _integers()
+        for a, b in integers()
     ]
 
 
@@ -75,7 +75,8 @@ def echo_of(exchange: Exchange, answer_size: int) -> Exchange:
     return Exchange(f"/echo/{answer_size}", exchange.headers, exchange.body, SameBytes(answer))
 
 
-def _integers() -> Iterator[tuple[np.ndarray[tuple[int, int], np.dtype[np.int32]], ...]]:
+def integers() -> Iterator[tuple[np.ndarray[tuple[int, int], np.dtype[np.int32]], ...]]:
+    """Yield the two inputs of each request to `simple`."""
     random = np.random.default_rng(SEED)
     for _ in range(BODIES):
         a, b = random.integers(-1000, 1000, (2, 1, 16), dtype=np.int32)
