@@ -24,6 +24,7 @@ from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
 from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parts import Parts
 from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
@@ -201,12 +202,10 @@ def serving(
     async def serve(listener: socket.socket) -> None:
         async with InferenceServer() as server:
             await server.load(snapshot)
-            made = protocol_class(
-                server, limits, gate, regions=regions, forwarding=forwarding, tracing=settings.sampler
-            )
+            parts = Parts(server, limits, gate, regions=regions, forwarding=forwarding, settings=settings)
             config = uvicorn.Config(
-                RestApp(server, limits, gate, regions=regions, forwarding=forwarding, settings=settings),
-                http=made if lane == "fast" else HttpToolsProtocol,
+                RestApp(parts),
+                http=protocol_class(parts) if lane == "fast" else HttpToolsProtocol,
                 lifespan="off",
                 log_config=None,
                 log_level="critical",

@@ -47,7 +47,10 @@ WHERE = "for inference input 'x' for model 'm'"
         (b"", f"expected 2 string elements {WHERE}, got 0"),
         (struct.pack("<I", 0) * 3, f"unexpected number of string elements 3 {WHERE}, expecting 2"),
         (b"\x01\x00", f"incomplete string length indicator {WHERE}, expecting 4 bytes but only 2"),
-        (struct.pack("<I", 9) + b"abc", "incomplete string data for inference input 'x', expecting string of length 9 but only 3"),
+        (
+            struct.pack("<I", 9) + b"abc",
+            "incomplete string data for inference input 'x', expecting string of length 9",
+        ),
     ],
 )
 def test_bytes_that_do_not_fit_the_shape_are_refused_in_tritons_words(data: bytes, message: str) -> None:

@@ -10,9 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.log_settings import LogSettings
 from jubako.protocols.rest.app import RestApp
-from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.lane import protocol_class
-from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parts import Parts
 from jubako.protocols.settings import Settings
 from jubako.protocols.shared_memory import Regions
 from jubako.repository import Snapshot, StoredVersion, scan
@@ -52,18 +51,18 @@ def answers(request: pytest.FixtureRequest, snapshot: Snapshot) -> dict[str, Ans
 
 async def answers_over(lane: str, snapshot: Snapshot) -> dict[str, Answer]:
     """Serve `snapshot` in this loop while a thread asks."""
-    limits, regions = Limits(), Regions(allowed=True)
+    regions = Regions(allowed=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
         async with InferenceServer() as server:
             await server.load(snapshot)
             tracing = Tracing(TraceOptions(), TraceFile(""), ready_in(server))
             settings = Settings(tracing, LogSettings())
-            fast = protocol_class(server, limits, allow_all, regions=regions, tracing=tracing)
+            parts = Parts(server, regions=regions, settings=settings)
             front = uvicorn.Server(
                 uvicorn.Config(
-                    RestApp(server, limits, allow_all, regions=regions, settings=settings),
-                    http=fast if lane == FAST_LANE else HttpToolsProtocol,
+                    RestApp(parts),
+                    http=protocol_class(parts) if lane == FAST_LANE else HttpToolsProtocol,
                     lifespan="off",
                     log_level="warning",
                 )

@@ -9,10 +9,10 @@ import pytest
 from fakes import identity, simple
 from hypothesis import given
 from hypothesis import strategies as st
+from rpc.serving import serving
 from tritonclient.grpc import service_pb2 as pb
 
 from jubako.tensor import Datatype
-from tests.rpc.serving import serving
 
 from .budget import PATIENCE_S, explore
 from .requests import MODELS, mutations

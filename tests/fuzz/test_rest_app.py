@@ -10,8 +10,8 @@ from fakes import identity, simple, write_models
 from hypothesis import example, given
 
 from jubako.protocols.rest.app import RestApp
-from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parts import Parts
 from jubako.server import InferenceServer
 
 from .budget import PATIENCE_S, explore
@@ -78,7 +78,7 @@ def started(folder: Path) -> Iterator[tuple[asyncio.Runner, RestApp]]:
 
         server = runner.run(start())
         try:
-            yield runner, RestApp(server, LIMITS, allow_all)
+            yield runner, RestApp(Parts(server, LIMITS))
         finally:
             runner.run(server.close())
 

@@ -14,8 +14,9 @@ from fakes import FakeModel, Served, failing, identity, serving, simple, tensors
 
 from jubako import __version__
 from jubako.protocols.rest.app import RestApp
-from jubako.protocols.rest.gate import Headers, allow_all
+from jubako.protocols.rest.gate import Headers
 from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parts import Parts
 from jubako.protocols.rest.status import Refused
 from jubako.server import InferenceServer
 from jubako.tensor import Array
@@ -386,7 +387,7 @@ def called(app: RestApp, path: str, *messages: dict[str, Any]) -> list[Any]:
 
 
 def test_what_breaks_inside_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    sent = called(RestApp(Broken(), Limits(), allow_all), "/v2")
+    sent = called(RestApp(Parts(Broken())), "/v2")
 
     assert sent[0]["status"] == 500
     assert json.loads(b"".join(event["body"] for event in sent[1:])) == {
@@ -400,7 +401,7 @@ def test_what_breaks_inside_is_logged_and_not_told(caplog: pytest.LogCaptureFixt
 
 
 def test_a_server_that_has_not_loaded_yet_is_live_and_not_ready() -> None:
-    app = RestApp(InferenceServer(), Limits(), allow_all)
+    app = RestApp(Parts(InferenceServer()))
 
     assert called(app, "/v2/health/live")[0]["status"] == 200
     assert called(app, "/v2/health/ready")[0]["status"] == 503

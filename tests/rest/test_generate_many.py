@@ -13,9 +13,8 @@ from fakes import identity, write_models
 
 from jubako.errors import Cancelled, InvalidArgument, JubakoError, NotFound
 from jubako.protocols.rest.app import RestApp
-from jubako.protocols.rest.gate import allow_all
 from jubako.protocols.rest.generate import NOT_ONE
-from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.parts import Parts
 from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, TensorSpec, Ticket
 from jubako.server import InferenceServer
 from jubako.tensor import Datatype
@@ -117,7 +116,7 @@ def within(
         server = Talkative(script, ends=ends)
         async with server, asyncio.timeout(20):
             await server.load(write_models(folder, {"talk": identity("FP32")}))
-            await use(server, RestApp(server, Limits(), allow_all))
+            await use(server, RestApp(Parts(server)))
 
     asyncio.run(run())
 

@@ -51,6 +51,7 @@ from jubako.protocols.metrics_port import MetricsPort
 from jubako.protocols.rest import lane
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, RuledGate
+from jubako.protocols.rest.parts import Parts
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.settings import Settings
 from jubako.protocols.shared_memory import Regions
@@ -97,7 +98,8 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         traces = trace_options_of(self.arguments, os.environ)
         self.tracing = Tracing(traces, open_output(traces), ready_in(self.server))
         settings = Settings(self.tracing, self.log_settings)
-        v2 = RestApp(self.server, limits, gate, self.traffic, self.regions, forwarding, settings)
+        parts = Parts(self.server, limits, gate, self.traffic, self.regions, forwarding, settings)
+        v2 = RestApp(parts)
         around = self._surroundings()
         self.grpc = self._grpc_port(around)
         pages = BodyLimit(super().to_asgi(is_main), self.arguments.http_max_input_size)
@@ -105,16 +107,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         if forwarding:
             log.warning("inference does not take the fast lane: headers are forwarded (http_header_forward_pattern)")
         fast = self.arguments.http_fast_lane and not around.any
-        lane.install(
-            self.server,
-            limits,
-            gate,
-            fast=fast,
-            traffic=self.traffic,
-            regions=self.regions,
-            forwarding=forwarding,
-            tracing=self.tracing,
-        )
+        lane.install(parts, fast=fast)
         if not around.any:
             return Dispatch(v2, others)
         log.warning("inference does not take the fast lane: it goes through %s", around)
@@ -136,7 +129,7 @@ class JubakoService(Service[Any]):  # type: ignore[misc]
         if not (self.arguments.allow_metrics and port):
             return None
         address = self.arguments.metrics_address or http_address(os.environ)
-        bounded = lane.protocol_class(self.server, limits_of(self.arguments), self.gate, fast=False)
+        bounded = lane.protocol_class(Parts(self.server, limits_of(self.arguments), self.gate), fast=False)
         return await MetricsPort.open(address, port, self.metrics.text, bounded, self.gate)
 
     def _grpc_port(self, around: Surroundings) -> GrpcPort:

@@ -13,71 +13,43 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from jubako.config.parse import to_json
 from jubako.errors import InvalidArgument, JubakoError, Unavailable, Unsupported
-from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest import documents, generate, shared_memory
 from jubako.protocols.rest.answers import answers
-from jubako.protocols.rest.bodies import Disconnected, Message, Receive, read_body
+from jubako.protocols.rest.bodies import Disconnected, Message, Receive
+from jubako.protocols.rest.call import BINARY, EVENTS, JSON, TEXT, Call, Scope, Send
 from jubako.protocols.rest.compression import Coding, coding_for_answer, coding_of_request, deflate, inflate
 from jubako.protocols.rest.decode import decode, header_length
 from jubako.protocols.rest.encode import encode
-from jubako.protocols.rest.gate import Gate, Headers
-from jubako.protocols.rest.json_text import dump, parse
-from jubako.protocols.rest.limits import Limits
+from jubako.protocols.rest.gate import Headers
+from jubako.protocols.rest.json_text import parse
 from jubako.protocols.rest.parent import callers_trace
-from jubako.protocols.rest.plan import Body, Encoded
+from jubako.protocols.rest.parts import Parts
+from jubako.protocols.rest.plan import Encoded
 from jubako.protocols.rest.route import Route, Verb, match
 from jubako.protocols.rest.settings import change_logs, trace_texts
 from jubako.protocols.rest.status import Refused, error_body, status_of
-from jubako.protocols.rest.traffic import Traffic
-from jubako.protocols.settings import NO_SETTINGS, Settings
-from jubako.protocols.shared_memory import NO_REGIONS, Kind, Regions
+from jubako.protocols.shared_memory import Kind
 from jubako.request import InferRequest, InferResponse
-from jubako.server import InferenceServer, parse_version
+from jubako.server import parse_version
 from jubako.statistics import Refusal
 from jubako.tracing.trace import Front, Trace
 
 log = logging.getLogger("jubako.rest")
 
-Scope = Mapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Extra = Sequence[tuple[bytes, bytes]]
-
-JSON: Final = b"application/json"
-EVENTS: Final = b"text/event-stream; charset=utf-8"
-BINARY: Final = b"application/octet-stream"
-TEXT: Final = b"text/plain"
-PIECE: Final = 1 << 20
-"""A long answer is handed to the socket in pieces, so that a slow reader holds one of them and not all."""
-
 
 class RestApp:
     """`/v2` as an ASGI app, over `server`."""
 
-    def __init__(
-        self,
-        server: InferenceServer,
-        limits: Limits,
-        gate: Gate,
-        traffic: Traffic | None = None,
-        regions: Regions = NO_REGIONS,
-        forwarding: Forwarding = NO_FORWARDING,
-        settings: Settings = NO_SETTINGS,
-    ) -> None:
-        self._server = server
-        self._limits = limits
-        self._gate = gate
-        self._traffic = traffic or Traffic()
-        self._regions = regions
-        self._forwarding = forwarding
-        self._settings = settings
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Nothing is raised but what ends the task."""
@@ -85,7 +57,7 @@ class RestApp:
             return
         route = match(_path(scope))
         send = self._counted(route, send)
-        call = _Call(self._server, self._limits, self._regions, self._forwarding, self._settings, scope, receive, send)
+        call = _Verbs(self._parts, scope, receive, send)
         try:
             await call.answer(self._checked(route, scope))
         except Disconnected:
@@ -110,7 +82,7 @@ class RestApp:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._traffic.count(verb, message["status"])
+                self._parts.traffic.count(verb, message["status"])
             await send(message)
 
         return counted
@@ -119,7 +91,7 @@ class RestApp:
         """Return the route, once path, access and method, in this order, are found right."""
         if route is None:
             raise Refused(404, "Not Found")
-        if (refused := self._gate.check(route.group, scope["headers"])) is not None:
+        if (refused := self._parts.gate.check(route.group, scope["headers"])) is not None:
             raise refused
         if scope["method"] not in route.methods:
             allowed = ", ".join(sorted(route.methods)).encode()
@@ -134,35 +106,16 @@ def _path(scope: Scope) -> str:
     return str(path).removeprefix(scope.get("root_path", ""))
 
 
-def _header(headers: Headers, wanted: bytes) -> bytes | None:
-    """Return the first header of that name, as Triton does."""
-    return next((value for name, value in headers if name == wanted), None)
+class _Verbs(Call):
+    """One request being answered: what each route does."""
 
-
-class _Call:
-    """One request being answered."""
-
-    def __init__(
-        self,
-        server: InferenceServer,
-        limits: Limits,
-        regions: Regions,
-        forwarding: Forwarding,
-        settings: Settings,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        self._server = server
-        self._limits = limits
-        self._regions = regions
-        self._forwarding = forwarding
-        self._settings = settings
+    def __init__(self, parts: Parts, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(parts.limits, scope, receive, send)
+        self._server = parts.server
+        self._regions = parts.regions
+        self._forwarding = parts.forwarding
+        self._settings = parts.settings
         self._trace: Trace | None = None
-        self._headers: Headers = scope["headers"]
-        self._receive = receive
-        self._send = send
-        self._started = False
 
     async def answer(self, route: Route) -> None:
         """Do what the route asks and answer it.
@@ -178,43 +131,41 @@ class _Call:
             case Verb.INFER | Verb.GENERATE | Verb.GENERATE_STREAM:
                 await self._infer_by(route)
             case Verb.LIVE:
-                await self._respond(200 if server.live else 503, TEXT, b"")
+                await self.respond(200 if server.live else 503, TEXT, b"")
             case Verb.READY:
-                await self._respond(200 if server.ready else 503, TEXT, b"")
+                await self.respond(200 if server.ready else 503, TEXT, b"")
             case Verb.MODEL_READY:
                 ready = server.model_ready(route.model, parse_version(route.version))
-                await self._respond(
-                    200 if ready else 400, TEXT, b"" if ready else error_body("Model version not ready")
-                )
+                await self.respond(200 if ready else 400, TEXT, b"" if ready else error_body("Model version not ready"))
             case Verb.SERVER_METADATA:
-                await self._document(documents.server_metadata(*server.metadata()))
+                await self.document(documents.server_metadata(*server.metadata()))
             case Verb.MODEL_METADATA:
                 metadata = server.model_metadata(route.model, parse_version(route.version))
-                await self._document(documents.model_metadata(metadata))
+                await self.document(documents.model_metadata(metadata))
             case Verb.MODEL_CONFIG:
-                await self._document(to_json(server.model_config(route.model, parse_version(route.version))))
+                await self.document(to_json(server.model_config(route.model, parse_version(route.version))))
             case Verb.STATISTICS:
                 counted = server.statistics(route.model, parse_version(route.version))
-                await self._document(documents.statistics(counted))
+                await self.document(documents.statistics(counted))
             case Verb.INDEX:
-                await self._document(documents.index(server.index(await self._ready_only())))
+                await self.document(documents.index(server.index(await self._ready_only())))
             case Verb.LOAD | Verb.UNLOAD:
                 await self._control(route)
             case Verb.SYSTEM_STATUS | Verb.CUDA_STATUS:
                 found = self._regions.status(_kind(route.verb), route.region)
-                await self._document(shared_memory.status(found))
+                await self.document(shared_memory.status(found))
             case Verb.SYSTEM_REGISTER | Verb.CUDA_REGISTER:
-                body = await self._body(self._limits.max_input_size)
+                body = await self.body(self._limits.max_input_size)
                 await shared_memory.register(self._regions, _kind(route.verb), route.region, body)
-                await self._respond(200, JSON, b"")
+                await self.respond(200, JSON, b"")
             case Verb.SYSTEM_UNREGISTER | Verb.CUDA_UNREGISTER:
                 self._regions.unregister(_kind(route.verb), route.region)
-                await self._respond(200, JSON, b"")
+                await self.respond(200, JSON, b"")
             case Verb.TRACE_SETTING:
                 await self._trace_setting(route.model)
             case Verb.LOGGING:
                 change_logs(self._settings.logs, await self._json())
-                await self._document(self._settings.logs.document())
+                await self.document(self._settings.logs.document())
 
     # --- the control plane ----------------------------------------------------------------------------------------
 
@@ -237,11 +188,11 @@ class _Call:
         tracing = self._settings.tracing
         tracing.check_model(model)
         tracing.update(model, trace_texts(await self._json()))
-        await self._document(tracing.document(model))
+        await self.document(tracing.document(model))
 
     async def _json(self) -> Any:
         """Return the body's document; None for an empty body."""
-        body = await self._body(self._limits.max_input_size)
+        body = await self.body(self._limits.max_input_size)
         return parse(body) if body else None
 
     # --- the data plane -------------------------------------------------------------------------------------------
@@ -258,7 +209,7 @@ class _Call:
     async def _traced(self, route: Route) -> None:
         """Infer, with a trace if it is this request's turn to have one."""
         sampler = self._settings.sampler
-        self._trace = sampler.begin(route.model, Front.HTTP, time.monotonic_ns(), *callers_trace(self._headers))
+        self._trace = sampler.begin(route.model, Front.HTTP, time.monotonic_ns(), *callers_trace(self.headers))
         if self._trace is None:
             await self._infer_by(route)
             return
@@ -272,16 +223,16 @@ class _Call:
 
     async def _infer(self, route: Route) -> None:
         runner = self._server.runner(route.model, parse_version(route.version))  # 404 before anything is read
-        coding = coding_of_request(_header(self._headers, b"content-encoding"))
-        body = await self._body(self._limits.max_body_size)
+        coding = coding_of_request(self.header(b"content-encoding"))
+        body = await self.body(self._limits.max_body_size)
         start_ns = time.monotonic_ns()
         if coding is not Coding.IDENTITY:
             body = await inflate(body, self._limits.max_input_size)
         try:
-            length = header_length(_header(self._headers, b"inference-header-content-length"), len(body))
+            length = header_length(self.header(b"inference-header-content-length"), len(body))
             request, plan = decode(body, length, runner, self._limits, start_ns, self._regions)
             if self._forwarding:
-                self._forwarding.forward(request, _as_text(self._headers))
+                self._forwarding.forward(request, _as_text(self.headers))
         except JubakoError:
             runner.statistics.refused(Refusal.INVALID)
             raise
@@ -308,7 +259,7 @@ class _Call:
         ticket = self._server.submit(request, take)
         if answer.done():
             return answer.result()
-        leaving = asyncio.ensure_future(self._left())
+        leaving = asyncio.ensure_future(self.left())
         try:
             await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -321,34 +272,34 @@ class _Call:
 
     async def _generate(self, route: Route) -> None:
         status, body, count = 200, b"", 0
-        async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
+        async with aclosing(answers(self._server, await self._generation(route), self.left)) as came:
             async for response in came:
                 self._heard(response)
                 if not count:
                     status, body = generate.said(response)
                 count += 1
-        await self._begin(status, JSON)
-        await self._part(body if count == 1 else error_body(generate.NOT_ONE), more=False)
+        await self.begin(status, JSON)
+        await self.part(body if count == 1 else error_body(generate.NOT_ONE), more=False)
 
     async def _generate_stream(self, route: Route) -> None:
         """Send each answer as an event; the status is the first one's."""
-        async with aclosing(answers(self._server, await self._generation(route), self._left)) as came:
+        async with aclosing(answers(self._server, await self._generation(route), self.left)) as came:
             async for response in came:
                 self._heard(response)
                 status, body = generate.said(response)
                 if not self._started:
-                    await self._begin(status, EVENTS)
-                await self._part(generate.event(body), more=True)
+                    await self.begin(status, EVENTS)
+                await self.part(generate.event(body), more=True)
         if not self._started:
-            await self._begin(200, EVENTS)
-        await self._part(b"", more=False)
+            await self.begin(200, EVENTS)
+        await self.part(b"", more=False)
 
     async def _generation(self, route: Route) -> InferRequest:
         """Return the request that the body of a `generate` is."""
         runner = self._server.runner(route.model, parse_version(route.version))
-        if _header(self._headers, b"content-encoding") not in (None, b"identity"):
+        if self.header(b"content-encoding") not in (None, b"identity"):
             raise InvalidArgument("Unsupported content-encoding, only 'identity' is supported.")
-        body = await self._body(self._limits.max_input_size)
+        body = await self.body(self._limits.max_input_size)
         try:
             request = generate.decode(body, runner, self._limits, time.monotonic_ns())
         except JubakoError:
@@ -363,52 +314,15 @@ class _Call:
             self._trace.answered(response)
             self._trace.sending()
 
-    async def _left(self) -> None:
-        """Return when the client has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
     async def _encoded(self, answer: Encoded) -> None:
         extra = [(b"inference-header-content-length", b"%d" % len(answer.json))] if answer.binary else []
         content_type = BINARY if answer.binary else JSON
         parts = [memoryview(answer.json), *map(_flat, answer.tensors)]
-        coding = coding_for_answer(_header(self._headers, b"accept-encoding"))
+        coding = coding_for_answer(self.header(b"accept-encoding"))
         if coding is not Coding.IDENTITY:
             extra.append((b"content-encoding", coding.token.encode()))
             parts = [memoryview(await deflate(parts, coding))]
-        await self._respond(200, content_type, *parts, extra=extra)
-
-    # --- HTTP -----------------------------------------------------------------------------------------------------
-
-    async def _body(self, most: int) -> Body:
-        return await read_body(self._receive, _header(self._headers, b"content-length"), most, self._limits)
-
-    async def _document(self, document: Any) -> None:
-        await self._respond(200, JSON, dump(document))
-
-    async def refuse(self, status: int, message: str, extra: Extra = (), *, close: bool = False) -> None:
-        """Answer with an error, unless an answer has begun."""
-        if not self._started:
-            extra = [*extra, (b"connection", b"close")] if close else extra
-            await self._respond(status, JSON, error_body(message), extra=extra)
-
-    async def _begin(self, status: int, content_type: bytes) -> None:
-        """Start an answer whose length nobody knows yet: it is sent in chunks."""
-        self._started = True
-        headers = [(b"content-type", content_type)]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _part(self, data: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
-
-    async def _respond(self, status: int, content_type: bytes, *body: bytes | memoryview, extra: Extra = ()) -> None:
-        size = sum(map(len, body))
-        headers = [(b"content-type", content_type), *extra, (b"content-length", b"%d" % size)]
-        self._started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        for piece in _pieces(body, size):
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.respond(200, content_type, *parts, extra=extra)
 
 
 def _as_text(headers: Headers) -> Iterator[tuple[str, str]]:
@@ -426,14 +340,3 @@ def _flat(tensor: Any) -> memoryview:
     """Return a tensor's bytes, not copied."""
     flat: Any = tensor.reshape(-1).view(np.uint8) if isinstance(tensor, np.ndarray) else tensor
     return memoryview(flat)
-
-
-def _pieces(parts: Sequence[bytes | memoryview], size: int) -> Iterator[bytes]:
-    """Cut an answer into what is sent at once: the whole of a short one."""
-    if size <= PIECE:
-        yield b"".join(parts)
-        return
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), PIECE):
-            yield bytes(view[start : start + PIECE])

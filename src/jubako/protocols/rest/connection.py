@@ -20,17 +20,13 @@ from jubako.errors import JubakoError
 from jubako.protocols.access import Group
 from jubako.protocols.rest.cycle import REASONS, FastCycle, TracedCycle
 from jubako.protocols.rest.departures import ENDED, Departures
-from jubako.protocols.rest.gate import Gate
-from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.parent import callers_trace
+from jubako.protocols.rest.parts import Parts
 from jubako.protocols.rest.route import infer_target
 from jubako.protocols.rest.status import error_body
-from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.rest.watch import BODY, HEAD, IDLE, Watch
-from jubako.protocols.shared_memory import NO_REGIONS, Regions
-from jubako.server import InferenceServer, parse_version
+from jubako.server import parse_version
 from jubako.tracing.trace import Front
-from jubako.tracing.tracing import UNTRACED, Sampler
 
 REMEMBERED_URLS: Final = 4096
 REMEMBERED_HEADS: Final = 256
@@ -56,25 +52,15 @@ class Head:
 class Lane:
     """What all connections of one service share."""
 
-    def __init__(
-        self,
-        server: InferenceServer,
-        limits: Limits,
-        gate: Gate,
-        *,
-        fast: bool = True,
-        traffic: Traffic | None = None,
-        regions: Regions = NO_REGIONS,
-        tracing: Sampler = UNTRACED,
-    ) -> None:
-        self.fast = fast
-        self.traffic = traffic or Traffic()
-        self.regions = regions
-        self.tracing = tracing
-        self.server = server
-        self.limits = limits
-        self.gate = gate
-        self.watch = Watch(limits)
+    def __init__(self, parts: Parts, *, fast: bool = True) -> None:
+        self.fast = fast and not parts.forwarding
+        self.server = parts.server
+        self.limits = parts.limits
+        self.gate = parts.gate
+        self.traffic = parts.traffic
+        self.regions = parts.regions
+        self.tracing = parts.settings.sampler
+        self.watch = Watch(parts.limits)
         self.departures = Departures()
         self.heads: dict[bytes, Head] = {}
         self._targets: dict[bytes, tuple[str, int] | JubakoError | None] = {}

@@ -9,69 +9,31 @@ import logging
 
 from uvicorn.config import HTTP_PROTOCOLS
 
-from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest.connection import InferProtocol, Lane
-from jubako.protocols.rest.gate import Gate
 from jubako.protocols.rest.internals import unknown_internals
-from jubako.protocols.rest.limits import Limits
-from jubako.protocols.rest.traffic import Traffic
-from jubako.protocols.shared_memory import NO_REGIONS, Regions
-from jubako.server import InferenceServer
-from jubako.tracing.tracing import UNTRACED, Sampler
+from jubako.protocols.rest.parts import Parts
 
 log = logging.getLogger("jubako.rest")
 
 
-def protocol_class(
-    server: InferenceServer,
-    limits: Limits,
-    gate: Gate,
-    *,
-    fast: bool = True,
-    traffic: Traffic | None = None,
-    regions: Regions = NO_REGIONS,
-    tracing: Sampler = UNTRACED,
-    forwarding: Forwarding = NO_FORWARDING,
-) -> type[InferProtocol]:
-    """Return the protocol class for uvicorn that serves `server` in the fast lane.
+def protocol_class(parts: Parts, *, fast: bool = True) -> type[InferProtocol]:
+    """Return the protocol class for uvicorn that serves `parts` in the fast lane.
 
-    It counts its answers in `traffic`. Without `fast`, and where headers are forwarded (`forwarding`), every request
-    takes the ASGI way, within the same bounds on headers, connections and slow peers.
+    Without `fast`, and where headers are forwarded, every request takes the ASGI way, within the same bounds on
+    headers, connections and slow peers.
     """
-    fast = fast and not forwarding
-    lane = Lane(server, limits, gate, fast=fast, traffic=traffic, regions=regions, tracing=tracing)
-    return type("JubakoInferProtocol", (InferProtocol,), {"lane": lane})
+    return type("JubakoInferProtocol", (InferProtocol,), {"lane": Lane(parts, fast=fast)})
 
 
-def install(
-    server: InferenceServer,
-    limits: Limits,
-    gate: Gate,
-    *,
-    fast: bool = True,
-    traffic: Traffic | None = None,
-    regions: Regions = NO_REGIONS,
-    tracing: Sampler = UNTRACED,
-    forwarding: Forwarding = NO_FORWARDING,
-) -> bool:
+def install(parts: Parts, *, fast: bool = True) -> bool:
     """Make uvicorn use the fast lane for the servers it starts from now on; False if its internals are not known.
 
-    Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` and
-    the others as in `protocol_class`.
+    Then every request takes the ASGI way: slower, and without the bounds on headers and slow peers. `fast` as in
+    `protocol_class`.
     """
     reason = unknown_internals()
     if reason is not None:
         log.warning("the fast lane is off: %s", reason)
         return False
-    made = protocol_class(
-        server,
-        limits,
-        gate,
-        fast=fast,
-        traffic=traffic,
-        regions=regions,
-        tracing=tracing,
-        forwarding=forwarding,
-    )
-    HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]
+    HTTP_PROTOCOLS["auto"] = protocol_class(parts, fast=fast)  # type: ignore[assignment]
     return True
