@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 
 SECONDS: Final = float(os.environ.get("FUZZ_SECONDS", "0"))
 """For all of the fuzz tests together; 0 stands for as few examples as each names."""
-ROUND: Final = 500
+ROUND: Final = 100
+"""Examples between two looks at the clock."""
 PATIENCE_S: Final = 10.0
 """A server that says nothing for so long hangs."""
 
