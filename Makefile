@@ -55,6 +55,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip # an old resolver gives up where packages have just been released
 
 $(SERVE_STAMP): pyproject.toml | $(BIN)/python
 	@echo "installing jubako and what it needs into $(VENV)"
