@@ -84,7 +84,7 @@ def test_a_broken_model_is_unavailable_and_its_reason_is_in_index_and_log(strict
 
     assert row["state"] == "UNAVAILABLE"
     assert re.search(BREAKS[name][1], row["reason"]), row["reason"]
-    (line, *_) = [line for line in strict.output().splitlines() if "ERROR" in line and f"'{name}'" in line]
+    (line, *_) = [line for line in strict.output().splitlines() if re.match(r"E\d{4} ", line) and f"'{name}'" in line]
     assert f"failed to load '{name}'" in line
     assert re.search(BREAKS[name][1], line), line
     assert status(f"{strict.url}/v2/models/{name}/ready") != 200
