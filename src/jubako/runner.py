@@ -16,8 +16,8 @@ from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread, close_instances
 from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
 from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.choice import queue_for
 from jubako.schedulers.in_loop import InLoopLeave
-from jubako.schedulers.queue import BatchQueue, FifoQueue
 from jubako.statistics import Failure, ModelStatistics, Refusal
 from jubako.statistics.extras import FIRST_RESPONSE_BOUNDS_MS, Extras, FirstResponses, Summaries
 from jubako.tensor import Array, Datatype
@@ -74,13 +74,14 @@ class Runner:
         self._answers: dict[object, ResponseSignature] = {}
         self.statistics.extras = self._make_extras()
         self._batcher = Batcher(
-            self._make_queue(),
+            queue_for(self.config, self.interface, self.options.max_queue_size),
             self.instances,
             self,
             outputs=self._outputs,
             batched=self.interface.batched,
             leave=InLoopLeave(possible=self._may_run_in_loop()),
             loop=asyncio.get_running_loop(),
+            ordered=self.config.dynamic_batching.preserve_ordering,
         )
 
     def _make_extras(self) -> Extras | None:
@@ -88,18 +89,6 @@ class Runner:
         bounds = first_response_bounds(self.config)
         first = FirstResponses(bounds or FIRST_RESPONSE_BOUNDS_MS) if self.options.first_responses else None
         return None if summaries is None and first is None else Extras(summaries, first)
-
-    def _make_queue(self) -> FifoQueue[Pending]:
-        batching = self.config.dynamic_batching
-        bound = batching.default_queue_policy.max_queue_size or self.options.max_queue_size
-        if not self.config.HasField("dynamic_batching") or not self.interface.batched:
-            return FifoQueue(max_queue_size=bound)
-        return BatchQueue(
-            max_batch_size=self.interface.max_batch_size,
-            preferred_batch_sizes=list(batching.preferred_batch_size),
-            max_queue_delay_ns=batching.max_queue_delay_microseconds * 1000,
-            max_queue_size=bound,
-        )
 
     def _may_run_in_loop(self) -> bool:
         """Only on CPU, one instance, fixed shapes: the time of the next run is then that of the last ones."""
