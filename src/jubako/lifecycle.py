@@ -176,6 +176,7 @@ class Lifecycle:
             plan.placements,
             lambda placement: plan.backend.load(plan.config, plan.files, placement),
             self._options.runner,
+            plan.warmup,
         )
         runner.load_ns = time.monotonic_ns() - started_ns
         return runner

@@ -13,12 +13,15 @@ from jubako.backends.base import Backend, BackendOptions, Instance, ModelFiles
 from jubako.backends.placement import Placement, place
 from jubako.backends.registry import BackendRegistry
 from jubako.config.backend import infer_backend
+from jubako.config.interface import interface_of
 from jubako.config.labels import read_labels
 from jubako.config.prepare import prepare
 from jubako.errors import InvalidArgument, JubakoError
 from jubako.instances import InstanceThread, close_instances, failure
 from jubako.repository import StoredVersion, load_config, stored_files
 from jubako.runner import Runner, RunnerOptions
+from jubako.statistics import ModelStatistics
+from jubako.warmup import Sample, read_samples, warm_up
 
 log = logging.getLogger("jubako.loading")
 
@@ -47,6 +50,7 @@ class LoadPlan:
     placements: Sequence[Placement]
     labels: Mapping[str, Sequence[str]]
     warnings: Sequence[str]
+    warmup: Sequence[Sample] = ()
 
 
 def plan_load(stored: StoredVersion, backends: BackendRegistry, options: LoadOptions) -> LoadPlan:
@@ -87,8 +91,15 @@ def _plan(stored: StoredVersion, backends: BackendRegistry, options: LoadOptions
         backends.get(prepared.config.backend),
         placements,
         read_labels(prepared.config, stored.root),
-        [*prepared.warnings, *warnings],
+        [*prepared.warnings, *warnings, *_about_cache(prepared.config, options.runner)],
+        read_samples(prepared.config, stored.root),
     )
+
+
+def _about_cache(config: ModelConfig, options: RunnerOptions) -> list[str]:
+    if not config.response_cache.enable or options.cache is not None:
+        return []
+    return [f"'response_cache.enable' of model '{config.name}' is ignored: the server has no cache, see cache_config"]
 
 
 async def load_runner(
@@ -98,14 +109,15 @@ async def load_runner(
     placements: Sequence[Placement],
     load: Callable[[Placement], Instance],
     options: RunnerOptions,
+    warmup: Sequence[Sample] = (),
 ) -> Runner:
-    """Load an instance for each of `placements`, each in its own thread, and return the runner.
+    """Load an instance for each of `placements`, each in its own thread, warm them up, and return the runner.
 
     When it fails or is cancelled, what had loaded is closed again first. A load cannot be interrupted: what still loads
     then is not waited for, and is closed by its thread when it has loaded.
 
     Raises:
-        JubakoError: what a backend said.
+        JubakoError: what a backend said, or why a sample of `warmup` failed.
     """
     started_ns = time.monotonic_ns()
     loop = asyncio.get_running_loop()
@@ -117,7 +129,11 @@ async def load_runner(
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return Runner(config, version, labels, instances, options, load_ns=time.monotonic_ns() - started_ns)
+        statistics = ModelStatistics()
+        if warmup:
+            await warm_up(instances, warmup, interface_of(config), statistics)
+        load_ns = time.monotonic_ns() - started_ns
+        return Runner(config, version, labels, instances, options, load_ns, statistics)
     except BaseException:
         await close_instances(instances)
         raise

@@ -16,6 +16,7 @@ from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread, close_instances
 from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
 from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.cache import ANSWERED, Remembered, ResponseCache
 from jubako.schedulers.choice import queue_for
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.statistics import Failure, ModelStatistics, Refusal
@@ -49,6 +50,8 @@ class RunnerOptions:
     """Keep the durations of the last minute, for quantiles."""
     first_responses: bool = False
     """Count the times to the first response."""
+    cache: ResponseCache | None = None
+    """The server's, for the models that ask for one."""
 
 
 @dataclass
@@ -73,6 +76,8 @@ class Runner:
         self._admissions: dict[Signature, Admission] = {}
         self._answers: dict[object, ResponseSignature] = {}
         self.statistics.extras = self._make_extras()
+        cache = self.options.cache if self.config.response_cache.enable else None
+        self._remembered = None if cache is None else Remembered(cache, self.statistics)
         self._batcher = Batcher(
             queue_for(self.config, self.interface, self.options.max_queue_size),
             self.instances,
@@ -108,8 +113,13 @@ class Runner:
         """Requests in the queue."""
         return self._batcher.waiting
 
+    @property
+    def cached(self) -> bool:
+        """Its answers are kept in the server's cache."""
+        return self._remembered is not None
+
     def submit(self, request: InferRequest, reply: Reply) -> Ticket:
-        """Check and queue a request.
+        """Check and queue a request; one whose answer is in the cache is answered before this returns.
 
         Raises:
             InvalidArgument: it does not fit the model.
@@ -127,11 +137,21 @@ class Runner:
                 if len(self._admissions) >= REMEMBERED:
                     self._admissions.clear()
                 self._admissions[signature] = admission
+        if self._remembered is not None and self._may_recall():
+            keeping = self._remembered.recall(request, admission, reply)
+            if keeping is None:
+                return ANSWERED
+            reply = keeping
         try:
             return self._batcher.submit(request, admission, reply)
         except Unavailable as error:
             self.statistics.refused(Refusal.STOPPING if self._batcher.stopping else Refusal.QUEUE_FULL)
             raise Unavailable(f"{label(request.id)}{error}") from None
+
+    def _may_recall(self) -> bool:
+        """Whether an answer from the cache overtakes none that must leave before it."""
+        ordered = self.config.dynamic_batching.preserve_ordering
+        return not (self._batcher.stopping or (ordered and self._batcher.unfinished))
 
     def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
         """Count an execution and answer its requests."""

@@ -94,7 +94,7 @@ class ResponseCache:
             if inputs[i].datatype is Datatype.BYTES:
                 digest.update(encode_bytes(array))
             else:
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.digest()
 
     def look_up(self, key: bytes) -> Entry | None:
