@@ -98,7 +98,9 @@ class PolicyQueue(Generic[T]):
         self._lanes: dict[Lane, OrderedDict[T, None]] = {}  # none is empty
         self._service: list[Lane] = []  # the lanes, sorted
         self._groups: dict[Hashable, _Group[T]] = {}  # none is empty
-        self._large: dict[_Group[T], None] = {}  # those with rows enough for some preferred size
+        # Rows below which no group is a batch; in an ordered one another shape may have closed it.
+        self._least = 1 if ordered else self._sizes.smallest
+        self._large: dict[_Group[T], None] = {}  # groups with as many
         self._waiting: dict[int, int] = {}  # by level
         self._deadlines: Deadlines[T] = Deadlines()
         self.expires = levels.timed
@@ -126,11 +128,10 @@ class PolicyQueue(Generic[T]):
         self._places[item] = place = _Place(group, (level, False), deadline_ns is not None)
         self._enter(item, place)
         group.rows += item.rows
-        if group.rows >= self._sizes.smallest:
+        if group.rows >= self._least:
             self._large[group] = None
             return True
-        # In an ordered queue another shape may have closed the batch.
-        return alone or self._ordered or self._delay_ns == 0
+        return alone or self._delay_ns == 0
 
     def take(self, now_ns: int) -> list[T]:
         """Remove and return the next batch; empty when nothing waits, or when it pays to wait.
@@ -202,7 +203,7 @@ class PolicyQueue(Generic[T]):
         group, (level, _) = place.group, place.lane
         self._waiting[level] -= 1
         group.rows -= item.rows
-        if group.rows < self._sizes.smallest:
+        if group.rows < self._least:
             self._large.pop(group, None)
         if not group.lanes:
             del self._groups[group.key]
