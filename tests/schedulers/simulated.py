@@ -63,17 +63,24 @@ class World:
 class SimulatedInstance:
     """An instance whose executions take as long as the test says, and fail when it says so."""
 
-    def __init__(self, world: World, lasts: Callable[[], tuple[int, bool]]) -> None:
+    def __init__(
+        self,
+        world: World,
+        lasts: Callable[[], tuple[int, bool]],
+        begins: Callable[[Execution], None] = lambda execution: None,
+    ) -> None:
         self.placement = Placement("simulated")
         self.busy = False
         self.ran: list[list[InferRequest]] = []
         self._world = world
         self._lasts = lasts
+        self._begins = begins
 
     def run(self, execution: Execution, done: Done) -> None:
         assert not self.busy, "an instance has one execution at a time"
         self.busy = True
         self.ran.append(list(execution.requests))
+        self._begins(execution)
         lasts_ns, fails = self._lasts()
         execution.start_ns = self._world.now_ns
 
