@@ -30,15 +30,17 @@ model_metrics {
     metric_identifier { family: "nv_inference_first_response_histogram_ms" } histogram_options { buckets: [ 1, 2 ] }
   }
 }
-response_cache { enable: false } model_transaction_policy { decoupled: false }
+response_cache { enable: true }
+model_warmup {
+  name: "w" batch_size: 1 count: 2 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 1, 2, 3 ] zero_data: true } }
+}
+model_transaction_policy { decoupled: false }
 """
 WARNED = {
     "dynamic_batching.preserve_ordering": "dynamic_batching { preserve_ordering: true }",
     "dynamic_batching.priority_levels": "dynamic_batching { priority_levels: 2 }",
     "dynamic_batching.default_priority_level": "dynamic_batching { default_priority_level: 1 }",
     "dynamic_batching.priority_queue_policy": "dynamic_batching { priority_queue_policy { key: 1 value { } } }",
-    "response_cache.enable": "response_cache { enable: true }",
-    "model_warmup": 'model_warmup { name: "w" }',
     "instance_group.rate_limiter": "instance_group { rate_limiter { priority: 1 } }",
     "instance_group.host_policy": 'instance_group { host_policy: "p" }',
     "instance_group.profile": 'instance_group { profile: "0" }',

@@ -18,6 +18,7 @@ from jubako.protocols.grpc.options import CompressionLevel, GrpcOptions, Tls
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
+from jubako.schedulers.cache import ResponseCache
 from jubako.server import ServerOptions
 
 DEFAULT_MAX_BATCH_SIZE = "default-max-batch-size"
@@ -94,6 +95,7 @@ def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
                 run_in_loop=arguments.run_in_loop,
                 summaries=arguments.allow_metrics and metrics.summary_latencies,
                 first_responses=arguments.allow_metrics and metrics.histogram_latencies,
+                cache=ResponseCache(arguments.cache_bytes) if arguments.cache_bytes else None,
             ),
         ),
     )
