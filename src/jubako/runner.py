@@ -14,10 +14,21 @@ from jubako.config.interface import Admission, Interface, interface_of
 from jubako.config.metrics import first_response_bounds
 from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread, close_instances
-from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
+from jubako.request import (
+    InferRequest,
+    InferResponse,
+    ParameterValue,
+    Reply,
+    ResponseSignature,
+    Signature,
+    TensorSpec,
+    Ticket,
+    label,
+)
 from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.cache import ANSWERED, Remembered, ResponseCache
 from jubako.schedulers.choice import queue_for
+from jubako.schedulers.ensemble import Ensemble, EnsembleScheduler
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.statistics import Failure, ModelStatistics, Refusal
 from jubako.statistics.extras import FIRST_RESPONSE_BOUNDS_MS, Extras, FirstResponses, Summaries
@@ -65,6 +76,8 @@ class Runner:
     options: RunnerOptions
     load_ns: int = 0
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    ensemble: Ensemble | None = None
+    """Its steps, where it is an ensemble; it has no instances then."""
     memo: dict[bytes, object] = field(default_factory=dict)
     """Room for a protocol to remember what it found out about this model's requests; it is gone with the runner."""
 
@@ -78,7 +91,10 @@ class Runner:
         self.statistics.extras = self._make_extras()
         cache = self.options.cache if self.config.response_cache.enable else None
         self._remembered = None if cache is None else Remembered(cache, self.statistics)
-        self._batcher = Batcher(
+        self._batcher = self._make_batcher() if self.ensemble is None else self._make_ensemble(self.ensemble)
+
+    def _make_batcher(self) -> Batcher:
+        return Batcher(
             queue_for(self.config, self.interface, self.options.max_queue_size),
             self.instances,
             self,
@@ -87,6 +103,11 @@ class Runner:
             leave=InLoopLeave(possible=self._may_run_in_loop()),
             loop=asyncio.get_running_loop(),
             ordered=self.config.dynamic_batching.preserve_ordering,
+        )
+
+    def _make_ensemble(self, ensemble: Ensemble) -> EnsembleScheduler:
+        return EnsembleScheduler(
+            ensemble, self, max_queue_size=self.options.max_queue_size, loop=asyncio.get_running_loop()
         )
 
     def _make_extras(self) -> Extras | None:
@@ -217,7 +238,9 @@ class Runner:
             if len(self._answers) >= REMEMBERED:
                 self._answers.clear()
             signature = self._answers[key] = self._describe(positions, arrays)
-        return InferResponse(pending.request, signature, arrays, None, self.labels, self.interface.batched)
+        parameters = None if self.ensemble is None else _correlation(pending.request.signature)
+        batched = self.interface.batched
+        return InferResponse(pending.request, signature, arrays, None, self.labels, batched, parameters)
 
     def _describe(self, positions: tuple[int, ...] | None, arrays: Sequence[Array]) -> ResponseSignature:
         chosen = range(len(self._outputs)) if positions is None else positions
@@ -232,9 +255,16 @@ class Runner:
 
     def refused(self, pending: Pending, error: JubakoError) -> None:
         """Count and answer a queued request that will not be executed."""
+        self._refuse(pending, error, _reason(error))
+
+    def failed(self, pending: Pending, error: JubakoError) -> None:
+        """Count and answer a request that ended on its way through an ensemble, for whatever reason (as in Triton)."""
+        self._refuse(pending, error, Failure.CANCELED if pending.cancelled else Failure.OTHER)
+
+    def _refuse(self, pending: Pending, error: JubakoError, reason: Failure) -> None:
         if pending.request.trace is not None:
             pending.request.trace.queued(pending.queued_ns)
-        self._count_failure(_reason(error), time.monotonic_ns() - pending.request.start_ns, None)
+        self._count_failure(reason, time.monotonic_ns() - pending.request.start_ns, None)
         pending.reply(InferResponse(pending.request, error=error), True)
 
     def stop(self) -> None:
@@ -251,6 +281,16 @@ class Runner:
             Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         )
         await close_instances(self.instances)
+        await self._batcher.drained()  # an ensemble has no instances: its last steps end with those of their models
+
+
+def _correlation(signature: Signature) -> Mapping[str, ParameterValue]:
+    """Return what every answer of an ensemble says, as in Triton."""
+    return {
+        "sequence_id": signature.sequence_id,
+        "sequence_start": signature.sequence_start,
+        "sequence_end": signature.sequence_end,
+    }
 
 
 def _trace(pending: Pending, execution: Execution) -> None:

@@ -36,6 +36,15 @@ model_warmup {
 }
 model_transaction_policy { decoupled: false }
 """
+ENSEMBLE = """
+name: "m" platform: "ensemble"
+ensemble_scheduling {
+  step {
+    model_name: "n" model_version: 1 input_map { key: "x" value: "a" } output_map { key: "y" value: "b" }
+  }
+  max_inflight_requests: 3
+}
+"""
 WARNED = {
     "dynamic_batching.preserve_ordering": "dynamic_batching { preserve_ordering: true }",
     "dynamic_batching.priority_levels": "dynamic_batching { priority_levels: 2 }",
@@ -61,7 +70,7 @@ for _policy in ("timeout_action: DELAY", "default_timeout_microseconds: 5", "all
     _path = f"dynamic_batching.default_queue_policy.{_policy.partition(':')[0]}"
     WARNED[_path] = f"dynamic_batching {{ default_queue_policy {{ {_policy} }} }}"
 REFUSED = {
-    "ensemble_scheduling": "ensemble_scheduling { }",
+    "ensemble_scheduling.step.model_namespace": 'ensemble_scheduling { step { model_namespace: "n" } }',
     "sequence_batching": "sequence_batching { }",
     "model_transaction_policy.decoupled": "model_transaction_policy { decoupled: true }",
     "batch_input": 'batch_input { target_name: "x" }',
@@ -117,8 +126,9 @@ def test_what_is_not_honoured_says_why() -> None:
     assert [path for path, row in ROWS.items() if row.support is not Support.HONOURED and not row.note] == []
 
 
-def test_what_is_honoured_passes_without_a_word() -> None:
-    assert review(parse_text(HONOURED, "m")) == []
+@pytest.mark.parametrize("text", [HONOURED, ENSEMBLE])
+def test_what_is_honoured_passes_without_a_word(text: str) -> None:
+    assert review(parse_text(text, "m")) == []
 
 
 @pytest.mark.parametrize(("path", "text"), WARNED.items(), ids=WARNED)

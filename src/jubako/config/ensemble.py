@@ -6,11 +6,14 @@ graph alone; `check_models` judges it once the models of its steps are there; `l
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelEnsembling
 
 from jubako.errors import InvalidArgument, Unsupported
 from jubako.tensor import shape_text
+
+NEWEST: Final = -1
 
 
 def dependencies(config: ModelConfig) -> frozenset[str]:
@@ -195,6 +198,35 @@ def fits(first: Sequence[int], second: Sequence[int]) -> bool:
     return len(first) == len(second) and all(
         -1 in (one, other) or one == other for one, other in zip(first, second, strict=True)
     )
+
+
+def inherited_labels(
+    config: ModelConfig, own: Mapping[str, Sequence[str]], of_steps: Sequence[Mapping[str, Sequence[str]]]
+) -> dict[str, Sequence[str]]:
+    """Return the class names of each output: its own, or those of the step's output that writes it."""
+    labels: dict[str, Sequence[str]] = {}
+    for step, known in zip(config.ensemble_scheduling.step, of_steps, strict=True):
+        labels.update({tensor: known[output] for output, tensor in step.output_map.items() if output in known})
+    outputs = {tensor.name for tensor in config.output}
+    return {name: names for name, names in {**labels, **own}.items() if name in outputs}
+
+
+# --- which models there are -------------------------------------------------------------------------------------------
+
+
+def not_available(ensemble: str, models: Iterable[str]) -> InvalidArgument:
+    """Return the error for models that are nowhere, or whose configuration is broken."""
+    names = ", ".join(models)
+    return InvalidArgument(f"ensemble {ensemble} contains models that are not available or ambiguous: {names}")
+
+
+def not_loaded(ensemble: str, model: str, version: int, reasons: Mapping[int, str]) -> InvalidArgument:
+    """Return the error for a model of which the wanted version, or any, did not load; `reasons` are by version."""
+    needs = f"ensemble '{ensemble}' depends on '{model}'"
+    if version != NEWEST:
+        return InvalidArgument(f"{needs} whose required version {version} is not loaded.")
+    states = "; ".join(f"version {failed} is at UNAVAILABLE state: {why}" for failed, why in sorted(reasons.items()))
+    return InvalidArgument(f"{needs} which has no loaded version. Model '{model}' loading failed with error: {states};")
 
 
 # --- the order of loading ---------------------------------------------------------------------------------------------
