@@ -1,5 +1,6 @@
 """The ensemble of the example repository, asked by the stock Triton clients over HTTP and gRPC."""
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,13 +28,14 @@ Clients = dict[str, Any]
 @pytest.fixture(scope="module")
 def clients(served_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     repository = copy_examples(tmp_path_factory.mktemp("pipeline"), *MODELS)
+    (repository / "digits_pipeline" / "1" / ".gitkeep").unlink()  # a version folder may be empty
     port = free_port()
     server = served_for_all(repository, grpc_port=port)
     with (
         tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}") as http,
         tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as grpc,
     ):
-        yield {"http": http, "grpc": grpc}
+        yield {"http": http, "grpc": grpc, "url": server.url}
 
 
 def pixels() -> NDArray[np.uint8]:
@@ -102,3 +104,13 @@ def test_the_ensemble_shows_itself_as_triton_shows_one(clients: Clients) -> None
     assert client.get_model_metadata("digits_pipeline")["platform"] == "ensemble"
     assert client.get_model_config("digits_pipeline")["instance_group"] == []
     assert client.is_model_ready("digits_pipeline")
+
+
+def test_the_ensemble_has_metrics_of_its_own(clients: Clients) -> None:
+    ask(clients, "http", pixels()[:1])
+
+    with urllib.request.urlopen(clients["url"] + "/metrics") as page:
+        lines = page.read().decode().splitlines()
+
+    (line,) = (line for line in lines if line.startswith('nv_inference_exec_count{model="digits_pipeline"'))
+    assert float(line.rpartition(" ")[2]) >= 1
