@@ -87,6 +87,15 @@ def test_a_better_level_goes_first_and_the_next_fills_the_batch_up() -> None:
     assert taken(queue) == ["xyab", "c"]
 
 
+def test_a_better_level_goes_first_whatever_its_shape() -> None:
+    queue = a_queue(levels=3, default=3)
+    put(queue, "a", key="A", priority=2)
+    put(queue, "b", key="B", priority=3)
+    put(queue, "c", key="C", priority=1)
+
+    assert taken(queue) == ["c", "a", "b"]
+
+
 @pytest.mark.parametrize("priority", [0, 4, 2**64 - 1])
 def test_a_priority_that_there_is_not_means_the_default_level(priority: int) -> None:
     queue = a_queue(levels=3, default=2, batch=1)
