@@ -17,7 +17,12 @@ input { name: "x" data_type: TYPE_FP32 format: FORMAT_NCHW dims: [ 1, 2, 3 ] res
 output { name: "y" data_type: TYPE_FP32 dims: 4 label_filename: "labels.txt" }
 instance_group { name: "g" kind: KIND_GPU count: 2 gpus: [ 0 ] passive: true }
 dynamic_batching {
-  preferred_batch_size: 4 max_queue_delay_microseconds: 100 default_queue_policy { max_queue_size: 9 }
+  preferred_batch_size: 4 max_queue_delay_microseconds: 100 preserve_ordering: true
+  priority_levels: 1 default_priority_level: 1
+  default_queue_policy {
+    max_queue_size: 9 timeout_action: REJECT default_timeout_microseconds: 5 allow_timeout_override: true
+  }
+  priority_queue_policy { key: 1 value { timeout_action: DELAY max_queue_size: 9 allow_timeout_override: true } }
 }
 optimization {
   graph { level: -1 } input_pinned_memory { enable: true }
@@ -46,10 +51,6 @@ ensemble_scheduling {
 }
 """
 WARNED = {
-    "dynamic_batching.preserve_ordering": "dynamic_batching { preserve_ordering: true }",
-    "dynamic_batching.priority_levels": "dynamic_batching { priority_levels: 2 }",
-    "dynamic_batching.default_priority_level": "dynamic_batching { default_priority_level: 1 }",
-    "dynamic_batching.priority_queue_policy": "dynamic_batching { priority_queue_policy { key: 1 value { } } }",
     "instance_group.rate_limiter": "instance_group { rate_limiter { priority: 1 } }",
     "instance_group.host_policy": 'instance_group { host_policy: "p" }',
     "instance_group.profile": 'instance_group { profile: "0" }',
@@ -66,9 +67,6 @@ WARNED = {
     ),
     "runtime": 'runtime: "libtriton_x.so"',
 }
-for _policy in ("timeout_action: DELAY", "default_timeout_microseconds: 5", "allow_timeout_override: true"):
-    _path = f"dynamic_batching.default_queue_policy.{_policy.partition(':')[0]}"
-    WARNED[_path] = f"dynamic_batching {{ default_queue_policy {{ {_policy} }} }}"
 REFUSED = {
     "ensemble_scheduling.step.model_namespace": 'ensemble_scheduling { step { model_namespace: "n" } }',
     "sequence_batching": "sequence_batching { }",

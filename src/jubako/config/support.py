@@ -54,9 +54,9 @@ _ACCELERATOR: Final = {
     "parameters": _yes("checked by the backend"),
 }
 _QUEUE_POLICY: Final = {
-    "timeout_action": _warned("requests do not expire while they are queued"),
-    "default_timeout_microseconds": _warned("requests do not expire while they are queued"),
-    "allow_timeout_override": _warned("requests do not expire while they are queued"),
+    "timeout_action": _yes(),
+    "default_timeout_microseconds": _yes(),
+    "allow_timeout_override": _yes("as in Triton, a request can only shorten the default"),
     "max_queue_size": _yes(),
 }
 _UNPINNED: Final = Row(
@@ -118,12 +118,13 @@ ROWS: Final[Mapping[str, Row]] = {
     "dynamic_batching": _yes(),
     "dynamic_batching.preferred_batch_size": _yes(),
     "dynamic_batching.max_queue_delay_microseconds": _yes(),
-    "dynamic_batching.preserve_ordering": _warned("responses leave as they are ready"),
-    "dynamic_batching.priority_levels": _warned("requests are taken first come, first served"),
-    "dynamic_batching.default_priority_level": _warned("requests are taken first come, first served"),
+    "dynamic_batching.preserve_ordering": _yes(),
+    "dynamic_batching.priority_levels": _yes(),
+    "dynamic_batching.default_priority_level": _yes(),
     "dynamic_batching.default_queue_policy": _yes(),
     **_under("dynamic_batching.default_queue_policy", _QUEUE_POLICY),
-    "dynamic_batching.priority_queue_policy": _warned("requests are taken first come, first served"),
+    "dynamic_batching.priority_queue_policy": _yes(),
+    **_under("dynamic_batching.priority_queue_policy", _QUEUE_POLICY),
     "sequence_batching": _refused("sequence batching is not built yet"),
     "ensemble_scheduling": _yes(),
     "ensemble_scheduling.step": _yes(),
