@@ -94,6 +94,8 @@ class Models:
         self.at_once: set[str] = set()
         """Models that answer before they return, as a cache does."""
         self.answers_cancels = False
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while a request is being submitted."""
 
     def submit(self, request: InferRequest, reply: Reply) -> Call:
         if request.model_name in self.refusals:
@@ -102,6 +104,7 @@ class Models:
         self.calls.append(call)
         if request.model_name in self.at_once:
             call.succeed()
+        self.meanwhile()
         return call
 
     @property
@@ -373,6 +376,28 @@ def test_a_request_fails_with_the_step_that_fails_and_at_once(
     assert all(call.cancels == 1 for call in stage.models.open)
     finish(stage)
     assert stage.scheduler.unfinished == 0
+
+
+def test_once_a_step_is_refused_no_other_starts() -> None:
+    stage = Stage(DIAMOND)
+    stage.models.refusals["m1"] = Unavailable("no room")
+    stage.begin({"X": rows()})
+    stage.models.of("m0").succeed()
+
+    assert [call.request.model_name for call in stage.models.calls] == ["m0"]
+
+
+def test_a_step_is_cancelled_that_was_being_submitted_when_the_request_was() -> None:
+    stage = Stage(CHAIN)
+    run: list[EnsembleRun] = []
+    stage.models.meanwhile = lambda: run[0].cancel()
+    run.append(stage.submit({"X": rows()}))
+    stage.turns.run()
+
+    (call,) = stage.models.open
+    assert call.cancels == 1
+    call.fail(Cancelled(""))
+    assert stage.ended(run[0]) == Ended("failed", error="Cancelled: ")
 
 
 def test_an_error_that_names_its_model_is_only_prefixed() -> None:
