@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.backends.base import Backend, Instance, ModelFiles
 from jubako.backends.placement import Placement
+from jubako.loading import LoadOptions
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
@@ -26,7 +27,8 @@ from jubako.protocols.rest.lane import protocol_class
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
-from jubako.server import InferenceServer
+from jubako.runner import RunnerOptions
+from jubako.server import InferenceServer, ServerOptions
 from jubako.statistics import Failure
 from jubako.tensor import Array
 
@@ -188,6 +190,7 @@ def serving(
     gate: Gate = allow_all,
     regions: Regions = NO_REGIONS,
     forwarding: Forwarding = NO_FORWARDING,
+    runner: RunnerOptions | None = None,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve `models` over `lane` until the end of the block; `options` are uvicorn's."""
@@ -197,7 +200,8 @@ def serving(
     ready = threading.Event()
 
     async def serve(listener: socket.socket) -> None:
-        async with InferenceServer() as server:
+        load = LoadOptions(runner=runner or RunnerOptions())
+        async with InferenceServer(ServerOptions(load=load)) as server:
             await server.load(snapshot)
             made = protocol_class(server, limits, gate, regions=regions, forwarding=forwarding)
             config = uvicorn.Config(
