@@ -4,7 +4,17 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from models import digits, digits_auto, digits_torchscript, simple, strings, summary
+from models import (
+    digits,
+    digits_auto,
+    digits_label,
+    digits_normalise,
+    digits_pipeline,
+    digits_torchscript,
+    simple,
+    strings,
+    summary,
+)
 from models.folder import REPOSITORY, Files, write_model
 
 RECIPES: dict[str, Callable[[], Files]] = {
@@ -12,6 +22,9 @@ RECIPES: dict[str, Callable[[], Files]] = {
     "digits": digits.files,
     "digits_torchscript": digits_torchscript.files,
     "digits_auto": digits_auto.files,
+    "digits_normalise": digits_normalise.files,
+    "digits_label": digits_label.files,
+    "digits_pipeline": digits_pipeline.files,
     "strings": strings.files,
     "summary": summary.files,
 }

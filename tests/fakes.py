@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jubako.backends.base import Backend, Instance, ModelFiles
 from jubako.backends.placement import Placement
+from jubako.loading import LoadOptions
 from jubako.protocols.forwarding import NO_FORWARDING, Forwarding
 from jubako.protocols.rest.app import RestApp
 from jubako.protocols.rest.gate import Gate, allow_all
@@ -28,7 +29,8 @@ from jubako.protocols.rest.parts import Parts
 from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Regions
 from jubako.repository import Snapshot, StoredVersion
-from jubako.server import InferenceServer
+from jubako.runner import RunnerOptions
+from jubako.server import InferenceServer, ServerOptions
 from jubako.statistics import Failure
 from jubako.tensor import Array
 
@@ -191,6 +193,7 @@ def serving(
     regions: Regions = NO_REGIONS,
     forwarding: Forwarding = NO_FORWARDING,
     settings: Settings = NO_SETTINGS,
+    runner: RunnerOptions | None = None,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve `models` over `lane` until the end of the block; `options` are uvicorn's."""
@@ -200,7 +203,8 @@ def serving(
     ready = threading.Event()
 
     async def serve(listener: socket.socket) -> None:
-        async with InferenceServer() as server:
+        load = LoadOptions(runner=runner or RunnerOptions())
+        async with InferenceServer(ServerOptions(load=load)) as server:
             await server.load(snapshot)
             parts = Parts(server, limits, gate, regions=regions, forwarding=forwarding, settings=settings)
             config = uvicorn.Config(

@@ -6,13 +6,17 @@ A broken model never stops the others: what went wrong is its row's reason in th
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
 from jubako.backends.registry import BackendRegistry
-from jubako.errors import Internal, JubakoError, NotFound, Unavailable
-from jubako.loading import LoadOptions, load_runner, plan_load
+from jubako.config.ensemble import load_order, not_available, not_loaded
+from jubako.errors import Internal, InvalidArgument, JubakoError, NotFound, Unavailable
+from jubako.loading import LoadOptions, load_ensemble, load_runner, plan_load, read_dependencies
 from jubako.repository import Snapshot, StoredVersion
-from jubako.request import LATEST
+from jubako.request import LATEST, InferRequest, Reply, Ticket
 from jubako.runner import Runner, State
 from jubako.statistics import Refusal
 
@@ -127,18 +131,39 @@ class Lifecycle:
             log.error("failed to load '%s': %s", broken.model, broken.reason)
         slots = asyncio.Semaphore(self._options.model_load_thread_count)
         records = [self._new_record(stored) for stored in snapshot.versions]
+        needs = await asyncio.to_thread(read_dependencies, snapshot.versions)
+        order = load_order(needs)
+        by_model: dict[str, list[tuple[_Record, StoredVersion]]] = {}
+        for record, stored in zip(records, snapshot.versions, strict=True):
+            by_model.setdefault(record.name, []).append((record, stored))
+        for model, circle in order.circular.items():
+            for record, _ in by_model[model]:
+                self._failed(record, InvalidArgument(circle))
+        begun: dict[str, list[asyncio.Task[None]]] = {}
         async with asyncio.TaskGroup() as tasks:
-            for record, stored in zip(records, snapshot.versions, strict=True):
-                task = tasks.create_task(self._load_one(record, stored, slots))
-                self._loads.add(task)
-                task.add_done_callback(self._loads.discard)
+            for model in order.models if not self._closed else ():
+                before = [task for needed in needs[model] for task in begun.get(needed, ())]
+                for record, stored in by_model[model]:
+                    task = tasks.create_task(self._load_one(record, stored, slots, before))
+                    begun.setdefault(model, []).append(task)
+                    self._loads.add(task)
+                    task.add_done_callback(self._loads.discard)
         self.settled = True
 
     def _new_record(self, stored: StoredVersion) -> _Record:
         record = self._records[stored.model, stored.version] = _Record(stored.model, stored.version)
         return record
 
-    async def _load_one(self, record: _Record, stored: StoredVersion, slots: asyncio.Semaphore) -> None:
+    async def _load_one(
+        self,
+        record: _Record,
+        stored: StoredVersion,
+        slots: asyncio.Semaphore,
+        before: Collection[asyncio.Task[None]],
+    ) -> None:
+        """Load a version once the loads `before` are over, however they went."""
+        if before:
+            await asyncio.wait(before)
         async with slots:
             log.info("loading: %s:%d", record.name, record.version)
             try:
@@ -169,22 +194,52 @@ class Lifecycle:
         plan = await asyncio.to_thread(plan_load, stored, self._backends, self._options)
         for warning in plan.warnings:
             log.warning("%s", warning)
-        runner = await load_runner(
-            plan.config,
-            stored.version,
-            plan.labels,
-            plan.placements,
-            lambda placement: plan.backend.load(plan.config, plan.files, placement),
-            self._options.runner,
-        )
+        backend = plan.backend
+        if backend is None:
+            steps = self._runners_of_steps(plan.config)
+            runner = load_ensemble(plan, stored.version, steps, self._submit, self._options.runner)
+        else:
+            runner = await load_runner(
+                plan.config,
+                stored.version,
+                plan.labels,
+                plan.placements,
+                lambda placement: backend.load(plan.config, plan.files, placement),
+                self._options.runner,
+                plan.warmup,
+            )
         runner.load_ns = time.monotonic_ns() - started_ns
         return runner
+
+    # --- ensembles ------------------------------------------------------------------------------------------------
+
+    def _submit(self, request: InferRequest, reply: Reply) -> Ticket:
+        """Give a step's request to its model, while the server drains too."""
+        return self.runner(request.model_name, request.model_version).submit(request, reply)
+
+    def _runners_of_steps(self, config: ModelConfig) -> list[Runner]:
+        """Return the runner of each step's model.
+
+        Raises:
+            InvalidArgument: one is not there, or did not load.
+        """
+        steps = config.ensemble_scheduling.step
+        known = {name for name, _ in self._records}
+        absent = [step.model_name for step in steps if step.model_name not in known]
+        if absent:
+            raise not_available(config.name, dict.fromkeys(absent))
+        runners = [self._ready.get((step.model_name, step.model_version)) for step in steps]
+        for step, runner in zip(steps, runners, strict=True):
+            if runner is None:
+                failed = {r.version: r.reason for r in self._records.values() if r.name == step.model_name}
+                raise not_loaded(config.name, step.model_name, step.model_version, failed)
+        return [runner for runner in runners if runner is not None]
 
     # --- stopping -------------------------------------------------------------------------------------------------
 
     async def drained(self) -> None:
         """Wait until no request is queued or running."""
-        for runner in self.ready_runners():
+        for runner in sorted(self.ready_runners(), key=lambda runner: runner.ensemble is None):  # they feed the others
             await runner.drained()
 
     async def close(self) -> None:

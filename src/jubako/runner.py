@@ -14,10 +14,22 @@ from jubako.config.interface import Admission, Interface, interface_of
 from jubako.config.metrics import first_response_bounds
 from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread, close_instances
-from jubako.request import InferRequest, InferResponse, Reply, ResponseSignature, Signature, TensorSpec, Ticket, label
+from jubako.request import (
+    InferRequest,
+    InferResponse,
+    ParameterValue,
+    Reply,
+    ResponseSignature,
+    Signature,
+    TensorSpec,
+    Ticket,
+    label,
+)
 from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.cache import ANSWERED, Remembered, ResponseCache
+from jubako.schedulers.choice import queue_for
+from jubako.schedulers.ensemble import Ensemble, EnsembleScheduler
 from jubako.schedulers.in_loop import InLoopLeave
-from jubako.schedulers.queue import BatchQueue, FifoQueue
 from jubako.statistics import Failure, ModelStatistics, Refusal
 from jubako.statistics.extras import FIRST_RESPONSE_BOUNDS_MS, Extras, FirstResponses, Summaries
 from jubako.tensor import Array, Datatype
@@ -49,6 +61,8 @@ class RunnerOptions:
     """Keep the durations of the last minute, for quantiles."""
     first_responses: bool = False
     """Count the times to the first response."""
+    cache: ResponseCache | None = None
+    """The server's, for the models that ask for one."""
 
 
 @dataclass
@@ -62,6 +76,8 @@ class Runner:
     options: RunnerOptions
     load_ns: int = 0
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    ensemble: Ensemble | None = None
+    """Its steps, where it is an ensemble; it has no instances then."""
     memo: dict[bytes, object] = field(default_factory=dict)
     """Room for a protocol to remember what it found out about this model's requests; it is gone with the runner."""
 
@@ -73,14 +89,25 @@ class Runner:
         self._admissions: dict[Signature, Admission] = {}
         self._answers: dict[object, ResponseSignature] = {}
         self.statistics.extras = self._make_extras()
-        self._batcher = Batcher(
-            self._make_queue(),
+        cache = self.options.cache if self.config.response_cache.enable else None
+        self._remembered = None if cache is None else Remembered(cache, self.statistics)
+        self._batcher = self._make_batcher() if self.ensemble is None else self._make_ensemble(self.ensemble)
+
+    def _make_batcher(self) -> Batcher:
+        return Batcher(
+            queue_for(self.config, self.interface, self.options.max_queue_size),
             self.instances,
             self,
             outputs=self._outputs,
             batched=self.interface.batched,
             leave=InLoopLeave(possible=self._may_run_in_loop()),
             loop=asyncio.get_running_loop(),
+            ordered=self.config.dynamic_batching.preserve_ordering,
+        )
+
+    def _make_ensemble(self, ensemble: Ensemble) -> EnsembleScheduler:
+        return EnsembleScheduler(
+            ensemble, self, max_queue_size=self.options.max_queue_size, loop=asyncio.get_running_loop()
         )
 
     def _make_extras(self) -> Extras | None:
@@ -88,18 +115,6 @@ class Runner:
         bounds = first_response_bounds(self.config)
         first = FirstResponses(bounds or FIRST_RESPONSE_BOUNDS_MS) if self.options.first_responses else None
         return None if summaries is None and first is None else Extras(summaries, first)
-
-    def _make_queue(self) -> FifoQueue[Pending]:
-        batching = self.config.dynamic_batching
-        bound = batching.default_queue_policy.max_queue_size or self.options.max_queue_size
-        if not self.config.HasField("dynamic_batching") or not self.interface.batched:
-            return FifoQueue(max_queue_size=bound)
-        return BatchQueue(
-            max_batch_size=self.interface.max_batch_size,
-            preferred_batch_sizes=list(batching.preferred_batch_size),
-            max_queue_delay_ns=batching.max_queue_delay_microseconds * 1000,
-            max_queue_size=bound,
-        )
 
     def _may_run_in_loop(self) -> bool:
         """Only on CPU, one instance, fixed shapes: the time of the next run is then that of the last ones."""
@@ -119,8 +134,13 @@ class Runner:
         """Requests in the queue."""
         return self._batcher.waiting
 
+    @property
+    def cached(self) -> bool:
+        """Its answers are kept in the server's cache."""
+        return self._remembered is not None
+
     def submit(self, request: InferRequest, reply: Reply) -> Ticket:
-        """Check and queue a request.
+        """Check and queue a request; one whose answer is in the cache is answered before this returns.
 
         Raises:
             InvalidArgument: it does not fit the model.
@@ -138,11 +158,21 @@ class Runner:
                 if len(self._admissions) >= REMEMBERED:
                     self._admissions.clear()
                 self._admissions[signature] = admission
+        if self._remembered is not None and self._may_recall():
+            keeping = self._remembered.recall(request, admission, reply)
+            if keeping is None:
+                return ANSWERED
+            reply = keeping
         try:
             return self._batcher.submit(request, admission, reply)
         except Unavailable as error:
             self.statistics.refused(Refusal.STOPPING if self._batcher.stopping else Refusal.QUEUE_FULL)
             raise Unavailable(f"{label(request.id)}{error}") from None
+
+    def _may_recall(self) -> bool:
+        """Whether an answer from the cache overtakes none that must leave before it."""
+        ordered = self.config.dynamic_batching.preserve_ordering
+        return not (self._batcher.stopping or (ordered and self._batcher.unfinished))
 
     def executed(self, execution: Execution, batch: Sequence[Pending]) -> None:
         """Count an execution and answer its requests."""
@@ -208,7 +238,9 @@ class Runner:
             if len(self._answers) >= REMEMBERED:
                 self._answers.clear()
             signature = self._answers[key] = self._describe(positions, arrays)
-        return InferResponse(pending.request, signature, arrays, None, self.labels, self.interface.batched)
+        parameters = None if self.ensemble is None else _correlation(pending.request.signature)
+        batched = self.interface.batched
+        return InferResponse(pending.request, signature, arrays, None, self.labels, batched, parameters)
 
     def _describe(self, positions: tuple[int, ...] | None, arrays: Sequence[Array]) -> ResponseSignature:
         chosen = range(len(self._outputs)) if positions is None else positions
@@ -223,9 +255,16 @@ class Runner:
 
     def refused(self, pending: Pending, error: JubakoError) -> None:
         """Count and answer a queued request that will not be executed."""
+        self._refuse(pending, error, _reason(error))
+
+    def failed(self, pending: Pending, error: JubakoError) -> None:
+        """Count and answer a request that ended on its way through an ensemble, for whatever reason (as in Triton)."""
+        self._refuse(pending, error, Failure.CANCELED if pending.cancelled else Failure.OTHER)
+
+    def _refuse(self, pending: Pending, error: JubakoError, reason: Failure) -> None:
         if pending.request.trace is not None:
             pending.request.trace.queued(pending.queued_ns)
-        self._count_failure(_reason(error), time.monotonic_ns() - pending.request.start_ns, None)
+        self._count_failure(reason, time.monotonic_ns() - pending.request.start_ns, None)
         pending.reply(InferResponse(pending.request, error=error), True)
 
     def stop(self) -> None:
@@ -242,6 +281,16 @@ class Runner:
             Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         )
         await close_instances(self.instances)
+        await self._batcher.drained()  # an ensemble has no instances: its last steps end with those of their models
+
+
+def _correlation(signature: Signature) -> Mapping[str, ParameterValue]:
+    """Return what every answer of an ensemble says, as in Triton."""
+    return {
+        "sequence_id": signature.sequence_id,
+        "sequence_start": signature.sequence_start,
+        "sequence_end": signature.sequence_end,
+    }
 
 
 def _trace(pending: Pending, execution: Execution) -> None:

@@ -21,6 +21,7 @@ from jubako.loading import LoadOptions
 from jubako.repository import Snapshot
 from jubako.request import LATEST, InferRequest, InferResponse, Reply, TensorSpec, Ticket
 from jubako.runner import Runner
+from jubako.schedulers.cache import ResponseCache
 from jubako.statistics import ModelStatistics, Refusal
 
 log = logging.getLogger("jubako.server")
@@ -79,6 +80,8 @@ class VersionStatistics:
     load_ns: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     """The configuration's `metric_tags`."""
+    cached: bool = False
+    """Its answers are kept in the cache."""
 
 
 def parse_version(text: str) -> int:
@@ -177,6 +180,11 @@ class InferenceServer:
             raise
 
     # --- the control plane ----------------------------------------------------------------------------------------
+
+    @property
+    def cache(self) -> ResponseCache | None:
+        """The answers that are kept for all models, if any are."""
+        return self.options.load.runner.cache
 
     @property
     def live(self) -> bool:
@@ -286,4 +294,6 @@ class InferenceServer:
 
 def _statistics_of(runner: Runner) -> VersionStatistics:
     tags = dict(runner.config.metric_tags)
-    return VersionStatistics(runner.name, runner.version, runner.statistics, runner.waiting, runner.load_ns, tags)
+    return VersionStatistics(
+        runner.name, runner.version, runner.statistics, runner.waiting, runner.load_ns, tags, runner.cached
+    )

@@ -78,6 +78,24 @@ def test_either_of_two_options_turns_auto_complete_off(given: dict[str, object],
 
 
 @pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({}, 0),
+        ({"cache_config": "local,size=1048576"}, 1048576),
+        ({"cache_config": ["local,size=1", "local,size=3000000000"]}, 3_000_000_000),
+        ({"response_cache_byte_size": "9"}, 9),
+        ({"response_cache_byte_size": "0"}, 0),
+    ],
+)
+def test_the_cache_has_the_size_that_either_option_says(given: dict[str, object], size: int) -> None:
+    arguments = settle(given, {}).arguments
+
+    cache = server_options_of(arguments, []).load.runner.cache
+
+    assert (0 if cache is None else cache.max_bytes) == arguments.cache_bytes == size
+
+
+@pytest.mark.parametrize(
     ("given", "environ", "message"),
     [
         ({"modle_repository": "/a"}, {}, "--arg modle_repository: there is no such argument"),
@@ -107,6 +125,23 @@ def test_either_of_two_options_turns_auto_complete_off(given: dict[str, object],
         ),
         ({"grpc_keepalive_time": "2147483648"}, {}, "grpc_keepalive_time=2147483648 (argument): Input should be less"),
         ({"backend_config": "onnxruntime"}, {}, "--backend-config option format is"),
+        (
+            {"cache_config": "local,size=1", "response_cache_byte_size": "1"},
+            {},
+            "Incompatible flags --response-cache-byte-size and --cache-config both provided. Please provide one or the",
+        ),
+        (
+            {},
+            command_line(cache_config=["local,size=1", "redis,host=h"]),
+            "found multiple cache configurations, but only a single cache is currently supported",
+        ),
+        ({"cache_config": "redis,host=h"}, {}, "there is no cache 'redis', only 'local'"),
+        ({"cache_config": "local,size=1;local,speed=9"}, {}, "the cache 'local' has no setting 'speed'"),
+        ({"cache_config": "local"}, {}, "--cache-config option format is '<cache name>,<setting>=<value>'. Got local"),
+        ({"cache_config": "size=5"}, {}, "--cache-config option format is"),
+        ({"cache_config": "local,size=many"}, {}, "Failed to initialize LocalCache: config didn't contain a valid 'si"),
+        ({"cache_config": "local,size=0"}, {}, "Failed to initialize LocalCache: config didn't contain a valid 'size'"),
+        ({"response_cache_byte_size": "-1"}, {}, "response_cache_byte_size=-1 (argument): Input should be greater"),
         ({}, {"JUBAKO_COMMAND_LINE": "[]"}, "environment variable JUBAKO_COMMAND_LINE: is not a JSON object"),
     ],
 )

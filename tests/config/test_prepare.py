@@ -4,7 +4,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.config.parse import parse_text
 from jubako.config.prepare import prepare
-from jubako.errors import Internal, InvalidArgument, Unsupported
+from jubako.errors import Internal, InvalidArgument
 
 
 def _two_tensors(config: ModelConfig) -> ModelConfig:
@@ -68,22 +68,25 @@ def test_what_the_backend_fills_in_is_checked_too() -> None:
 
 
 def test_what_is_ignored_comes_back_as_warnings_and_what_is_filled_in_does_not() -> None:
-    config = parse_text(SOUND + "response_cache { enable: true } model_warmup { }", "m")
+    config = parse_text(SOUND + "optimization { priority: PRIORITY_MAX eager_batching: true }", "m")
 
     warnings = prepare(config, "m", ["model.py"], _untouched, gpus=[]).warnings
 
-    assert [warning.split("'")[1] for warning in warnings] == ["model_warmup", "response_cache.enable"]
+    assert [warning.split("'")[1] for warning in warnings] == ["optimization.priority", "optimization.eager_batching"]
 
 
-def test_an_ensemble_is_refused_without_asking_a_backend() -> None:
-    config = parse_text(
+def test_an_ensemble_is_prepared_and_judged_without_asking_a_backend() -> None:
+    text = (
         'platform: "ensemble" input { name: "x" data_type: TYPE_FP32 dims: 4 }'
-        ' output { name: "y" data_type: TYPE_FP32 dims: 4 } ensemble_scheduling { step { model_name: "n" } }',
-        "m",
+        ' output { name: "y" data_type: TYPE_FP32 dims: 4 } ensemble_scheduling { step { model_name: "n" %s } }'
     )
+    maps = 'input_map { key: "i" value: "x" } output_map { key: "o" value: "y" }'
 
-    with pytest.raises(Unsupported, match="'ensemble_scheduling'"):
-        prepare(config, "m", [], _no_backend, gpus=[])
+    prepared = prepare(parse_text(text % maps, "m"), "m", [], _no_backend, gpus=[])
+    with pytest.raises(InvalidArgument, match="must specify 'input_map' in step 0 of ensemble 'm'"):
+        prepare(parse_text(text % "", "m"), "m", [], _no_backend, gpus=[])
+
+    assert (prepared.config.backend, prepared.warnings) == ("", ())
 
 
 def test_a_faulty_scheduler_is_refused_before_the_artefact_is_read() -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from .test_page import CPU, GPU, OURS, PER_MODEL, SUMMARIES
+from .test_page import CACHE, CACHED, CACHED_SUMMARIES, CPU, GPU, OURS, PER_MODEL, SUMMARIES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -14,5 +14,6 @@ def test_the_document_has_every_family_with_its_type() -> None:
     documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.MULTILINE))
 
     known = PER_MODEL | SUMMARIES | OURS | CPU | GPU | {"nv_inference_first_response_histogram_ms": "histogram"}
+    known |= CACHED | CACHED_SUMMARIES | CACHE
     known["jubako_rejected_total"] = known.pop("jubako_rejected")
     assert documented == known

@@ -12,6 +12,7 @@ from jubako.metrics.options import MetricsConfig, MetricsOptions, parse_metrics_
 from jubako.metrics.page import Metrics
 from jubako.metrics.text import Family, render
 from jubako.runner import RunnerOptions
+from jubako.schedulers.cache import ResponseCache
 from jubako.server import InferenceServer, VersionStatistics
 from jubako.statistics import Failure, ModelStatistics
 
@@ -35,6 +36,20 @@ PER_MODEL = {
 SUMMARIES = {
     f"nv_inference_{what}_summary_us": "summary"
     for what in ("request", "queue", "compute_input", "compute_infer", "compute_output")
+}
+CACHED = {
+    "nv_cache_num_hits_per_model": "counter",
+    "nv_cache_num_misses_per_model": "counter",
+    "nv_cache_hit_duration_per_model": "counter",
+    "nv_cache_miss_duration_per_model": "counter",
+}
+CACHED_SUMMARIES = {"nv_cache_hit_summary_per_model": "summary", "nv_cache_miss_summary_per_model": "summary"}
+CACHE = {
+    f"nv_cache_{what}": "gauge"
+    for what in (
+        *("util", "num_entries", "num_lookups", "num_hits", "num_misses", "num_evictions"),
+        *("lookup_duration", "insertion_duration"),
+    )
 }
 OURS = {
     "jubako_request_duration_seconds": "histogram",
@@ -153,6 +168,42 @@ async def test_latencies_are_shown_as_metrics_config_says(tmp_path: Path) -> Non
         ends[sample.labels["model"]].append(sample.labels["le"])
     assert ends == {"own": ["1", "20000", "+Inf"], "simple": ["100", "500", "2000", "5000", "+Inf"]}
     assert page.value(f"{first}_count", model="own") == 1
+
+
+@in_loop
+async def test_the_cache_is_shown_where_there_is_one_and_of_models_that_use_it(tmp_path: Path) -> None:
+    cache = ResponseCache(10_000)
+    cached = simple(more="response_cache { enable: true }")
+    asked_for = RunnerOptions(cache=cache, summaries=True)
+    async with serving(tmp_path, {"cached": cached, "simple": simple()}, asked_for) as server:
+        for rows in (1, 1, 1, 2):
+            await send(server, rows, model="cached")
+        await send(server, 1)
+
+        page = await page_of(server, "summary_latencies=true")
+        counters_off = await page_of(server, "counter_latencies=false")
+
+        (version,) = server.statistics("cached")
+    assert page.types == PER_MODEL | SUMMARIES | CACHED | CACHED_SUMMARIES | CACHE | OURS | CPU
+    assert {sample.labels["model"] for name in CACHED for sample in page.named(name)} == {"cached"}
+    assert page.value("nv_cache_num_hits_per_model", model="cached", version="1") == 2
+    assert page.value("nv_cache_num_misses_per_model") == 2
+    assert page.value("nv_cache_hit_duration_per_model") == version.statistics.cache_hit.ns // 1000
+    assert page.value("nv_cache_miss_duration_per_model") == version.statistics.cache_miss.ns // 1000
+    assert page.value("nv_inference_request_success", model="cached") == 4
+    assert page.value("nv_inference_exec_count", model="cached") == 2
+    assert page.value("nv_cache_hit_summary_per_model_count", model="cached") == 2
+    assert page.value("nv_cache_miss_summary_per_model_count", model="cached") == 2
+    assert page.value("nv_inference_queue_summary_us_count", model="cached") == 4
+    whole_requests = page.named("nv_inference_request_summary_us_count")
+    assert [sample.labels["model"] for sample in whole_requests] == ["simple"]
+    assert [page.value(f"nv_cache_num_{what}") for what in ("entries", "lookups", "hits", "misses", "evictions")] == [
+        *(2, 4, 2, 2, 0)
+    ]
+    assert page.value("nv_cache_util") == cache.used_bytes / 10_000 > 0
+    assert page.value("nv_cache_lookup_duration") == cache.lookup.ns // 1000
+    assert page.value("nv_cache_insertion_duration") == cache.insertion.ns // 1000
+    assert not CACHED.keys() & counters_off.types.keys()
 
 
 def test_each_gpu_has_a_series_and_the_one_without_has_the_rest() -> None:

@@ -14,7 +14,9 @@ from jubako.instances import Done, Execution, InstanceThread
 from jubako.request import InferRequest, InferResponse, Signature, TensorSpec
 from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.in_loop import InLoopLeave
-from jubako.schedulers.queue import BatchQueue, FifoQueue
+from jubako.schedulers.policy import Levels, Policy
+from jubako.schedulers.policy_queue import PolicyQueue
+from jubako.schedulers.queue import BatchQueue, Queue
 from jubako.tensor import Datatype
 
 
@@ -86,14 +88,26 @@ class Scene:
         delay_us: int = 0,
         max_queue_size: int = 100,
         preferred: Sequence[int] = (),
+        timeout_us: int = 0,
+        ordered: bool = False,
     ) -> None:
         self.recorder = Recorder()
         self.alarms: list[ByHand] = []
-        self.queue: FifoQueue[Pending] = BatchQueue(
-            max_batch_size=4,
-            preferred_batch_sizes=preferred,
-            max_queue_delay_ns=delay_us * 1000,
-            max_queue_size=max_queue_size,
+        self.now_ns = 0
+        self.queue: Queue[Pending] = (
+            PolicyQueue(
+                max_batch_size=4,
+                preferred_batch_sizes=preferred,
+                max_queue_delay_ns=delay_us * 1000,
+                levels=Levels(Policy(max_queue_size, timeout_us * 1000)),
+            )
+            if timeout_us
+            else BatchQueue(
+                max_batch_size=4,
+                preferred_batch_sizes=preferred,
+                max_queue_delay_ns=delay_us * 1000,
+                max_queue_size=max_queue_size,
+            )
         )
         self.batcher = Batcher(
             self.queue,
@@ -103,7 +117,9 @@ class Scene:
             batched=True,
             leave=InLoopLeave(possible=False),
             loop=asyncio.get_running_loop(),
+            ordered=ordered,
             make_alarm=self._alarm,
+            now_ns=lambda: self.now_ns,
         )
 
     def _alarm(self, _: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> ByHand:
@@ -382,3 +398,152 @@ async def test_what_a_cancel_leaves_behind_runs_at_once_if_it_is_a_preferred_bat
     await turn()
 
     assert instance.ran == [["b"]]
+
+
+@on_a_loop
+async def test_a_deadline_comes_while_every_instance_is_busy() -> None:
+    instance = HeldInstance()
+    scene = Scene([instance], timeout_us=100)
+    scene.submit("a")
+    await turn()
+    scene.submit("b")
+
+    (alarm,) = scene.alarms
+    assert alarm.due_ns == 100_000
+    scene.now_ns = 100_000
+    alarm.ring()
+
+    assert scene.recorder.answers == [("b", "Unavailable")]
+    assert instance.ran == [["a"]]
+
+
+@on_a_loop
+async def test_the_alarm_is_set_for_the_next_deadline_when_one_has_come() -> None:
+    scene = Scene([HeldInstance()], timeout_us=100)
+    scene.submit("a")
+    await turn()
+    scene.submit("b")
+    scene.now_ns = 40_000
+    scene.submit("c")
+
+    scene.now_ns = 100_000
+    scene.alarms[0].ring()
+
+    assert scene.alarms[0].due_ns == 140_000
+
+
+@on_a_loop
+async def test_an_alarm_for_a_delay_does_not_put_off_a_deadline() -> None:
+    scene = Scene([HeldInstance()], timeout_us=100, delay_us=500)
+    scene.submit("a")
+    await turn()
+
+    assert scene.alarms[0].due_ns == 100_000
+
+
+@on_a_loop
+async def test_what_is_past_its_deadline_takes_no_place_even_before_the_alarm_rings() -> None:
+    scene = Scene([HeldInstance()], timeout_us=100, max_queue_size=1)
+    scene.submit("a")
+    await turn()
+    scene.submit("b")
+    scene.now_ns = 100_000
+
+    scene.submit("c")
+
+    assert scene.recorder.answers == [("b", "Unavailable")]
+
+
+@on_a_loop
+async def test_the_last_request_to_expire_ends_the_drain() -> None:
+    scene = Scene([HeldInstance()], timeout_us=100, delay_us=500)
+    scene.submit("a")
+    drained = asyncio.ensure_future(scene.batcher.drained())
+    await turn()
+
+    scene.now_ns = 100_000
+    scene.alarms[0].ring()
+    await drained
+
+    assert scene.recorder.answers == [("a", "Unavailable")]
+
+
+@on_a_loop
+async def test_a_client_may_give_up_its_other_requests_when_one_expires() -> None:
+    scene = Scene([HeldInstance()], timeout_us=100)
+    scene.submit("a")
+    await turn()
+    tickets = scene.submit("b", "c")
+    scene.recorder.then = lambda _: give_up(tickets)
+
+    scene.now_ns = 100_000
+    scene.alarms[0].ring()
+
+    assert scene.recorder.answers == [("b", "Unavailable"), ("c", "Unavailable")]
+
+
+@on_a_loop
+async def test_where_order_is_preserved_an_answer_waits_for_those_of_earlier_requests() -> None:
+    first, second = HeldInstance("1"), HeldInstance("2")
+    scene = Scene([first, second], ordered=True)
+    scene.submit(*"abcdefgh")
+    await turn()
+
+    second.finish()
+    assert scene.recorder.answers == []
+    scene.submit(*"ij")  # its instance runs on meanwhile
+    await turn()
+    second.finish()
+    first.finish()
+
+    assert second.ran == [list("efgh"), list("ij")]
+    assert [name for name, _ in scene.recorder.answers] == list("abcdefghij")
+
+
+@on_a_loop
+async def test_a_drain_waits_for_answers_that_are_held_back() -> None:
+    first, second = HeldInstance("1"), HeldInstance("2")
+    scene = Scene([first, second], ordered=True)
+    scene.submit(*"abcde")
+    await turn()
+    drained = asyncio.ensure_future(scene.batcher.drained())
+
+    second.finish()
+    await turn()
+    assert not drained.done()
+    first.finish()
+    await asyncio.wait_for(drained, 5)
+
+
+@on_a_loop
+async def test_a_request_that_is_given_up_while_its_answer_is_held_back_is_cancelled() -> None:
+    first, second = HeldInstance("1"), HeldInstance("2")
+    scene = Scene([first, second], ordered=True)
+    *_, last = scene.submit(*"abcde")
+    await turn()
+
+    second.finish()
+    last.cancel()
+    first.finish()
+
+    assert scene.recorder.answers == [*[(name, "done") for name in "abcd"], ("e", "cancelled")]
+
+
+@on_a_loop
+async def test_a_client_that_breaks_holds_no_answer_back() -> None:
+    def broken(name: str) -> None:
+        if name == "a":
+            raise ValueError("a bug in a protocol")
+
+    first, second = HeldInstance("1"), HeldInstance("2")
+    scene = Scene([first, second], ordered=True)
+    scene.submit(*"abcde")
+    await turn()
+    second.finish()
+    scene.recorder.then = broken
+
+    with pytest.raises(ValueError, match="a bug"):
+        first.finish()
+    await turn()
+
+    assert scene.recorder.answers == [("a", "done"), ("e", "done")]

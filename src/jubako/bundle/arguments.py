@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from jubako.bundle.cache_config import cache_bytes
 from jubako.bundle.options import ALIASES, OPTIONS, Fate
 from jubako.errors import InvalidArgument
 from jubako.metrics.options import parse_metrics_config
@@ -136,6 +137,10 @@ class Arguments(BaseModel):
     grpc_restricted_protocol: Settings = ()
     allow_client_shm: bool = False
     """Let clients register shared memory, of the host or of a GPU, and have tensors in it."""
+    cache_config: Settings = ()
+    """`local,size=<bytes>`: keep answers of models whose configuration says `response_cache { enable: true }`."""
+    response_cache_byte_size: Annotated[int, Field(ge=0)] | None = None
+    """The older form of it."""
     allow_metrics: bool = True
     """Show metrics: on BentoML's page, and at `metrics_port`."""
     allow_cpu_metrics: bool = True
@@ -178,6 +183,11 @@ class Arguments(BaseModel):
             backend, key, value = parse_backend_config(entry)
             settings.setdefault(backend, {})[key] = value
         return settings
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of answers that are kept; 0 for none."""
+        return cache_bytes(self.cache_config, self.response_cache_byte_size)
 
     @property
     def grpc_encrypted(self) -> bool:
@@ -372,6 +382,7 @@ def _validated(values: Mapping[str, object], sources: Mapping[str, str]) -> Argu
         raise InvalidArgument("; ".join(dict.fromkeys(reasons))) from None
     _ = arguments.backend_settings  # refuses an entry of the wrong form here, where the option is known
     parse_metrics_config(arguments.metrics_config)  # likewise
+    _ = arguments.cache_bytes
     _check_tls(arguments, sources)
     _ = arguments.http_restrictions, arguments.grpc_restrictions
     for option in ("http_header_forward_pattern", "grpc_header_forward_pattern"):

@@ -18,6 +18,7 @@ from jubako.protocols.grpc.options import CompressionLevel, GrpcOptions, Tls
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
+from jubako.schedulers.cache import ResponseCache
 from jubako.server import ServerOptions
 from jubako.tracing.options import TraceOptions, parse_trace_config
 from jubako.tracing.output import check_output
@@ -96,6 +97,7 @@ def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
                 run_in_loop=arguments.run_in_loop,
                 summaries=arguments.allow_metrics and metrics.summary_latencies,
                 first_responses=arguments.allow_metrics and metrics.histogram_latencies,
+                cache=ResponseCache(arguments.cache_bytes) if arguments.cache_bytes else None,
             ),
         ),
     )

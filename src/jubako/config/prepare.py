@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from jubako.config.backend import infer_backend
+from jubako.config.ensemble import validate_ensemble
 from jubako.config.normalise import normalise
 from jubako.config.support import review
 from jubako.config.tensors import validate_tensors
@@ -51,6 +52,7 @@ def prepare(
     # An ensemble has no backend to complete it.
     completed = normalise(complete(inferred), gpus) if complete is not None and inferred.backend else inferred
     validate(completed)
+    validate_ensemble(completed)
     return Prepared(completed, tuple(review(completed)))
 
 

@@ -16,6 +16,8 @@ from jubako.statistics.extras import Summaries
 from jubako.statistics.window import Window
 
 Value = Callable[[ModelStatistics], int]
+Summary = tuple[str, str, Callable[[Summaries], Window], Callable[[ModelStatistics], Duration]]
+"""Name, help, the values of the last minute, and all of them."""
 
 DURATION_BOUNDS_S: Final = tuple(bound / 1e9 for bound in DURATION_BOUNDS_NS)
 ROW_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -48,7 +50,21 @@ LATENCIES: Final[Sequence[tuple[str, str, Value]]] = (
         lambda s: s.compute_output.ns // 1000,
     ),
 )
-SUMMARIES: Final[Sequence[tuple[str, str, Callable[[Summaries], Window], Callable[[ModelStatistics], Duration]]]] = (
+CACHED: Final[Sequence[tuple[str, str, Value]]] = (
+    ("nv_cache_num_hits_per_model", "Requests answered from the cache", lambda s: s.cache_hit.count),
+    ("nv_cache_num_misses_per_model", "Answers that were not in the cache", lambda s: s.cache_miss.count),
+    (
+        "nv_cache_hit_duration_per_model",
+        "Microseconds in which answers were found in the cache, summed",
+        lambda s: s.cache_hit.ns // 1000,
+    ),
+    (
+        "nv_cache_miss_duration_per_model",
+        "Microseconds in which answers were looked for in vain and then kept, summed",
+        lambda s: s.cache_miss.ns // 1000,
+    ),
+)
+SUMMARIES: Final[Sequence[Summary]] = (
     (
         "nv_inference_request_summary_us",
         "Microseconds from request to answer, over the last minute",
@@ -78,6 +94,20 @@ SUMMARIES: Final[Sequence[tuple[str, str, Callable[[Summaries], Window], Callabl
         "Microseconds in which outputs were taken apart, over the last minute",
         lambda windows: windows.compute_output,
         lambda s: s.compute_output,
+    ),
+)
+CACHED_SUMMARIES: Final[Sequence[Summary]] = (
+    (
+        "nv_cache_hit_summary_per_model",
+        "Microseconds in which an answer was found in the cache, over the last minute",
+        lambda windows: windows.cache_hit,
+        lambda s: s.cache_hit,
+    ),
+    (
+        "nv_cache_miss_summary_per_model",
+        "Microseconds in which an answer was looked for in vain and then kept, over the last minute",
+        lambda windows: windows.cache_miss,
+        lambda s: s.cache_miss,
     ),
 )
 REASONS: Final[Mapping[Refusal, str]] = {
@@ -117,14 +147,19 @@ def model_families(
     Each is right for the moment at which it is asked for.
     """
     series = [_series(version, gpu_uuids) for version in versions]
+    cached = [one for one in series if one.version.cached]
     yield from (_counter(name, help_, value, series) for name, help_, value in COUNTS)
     yield _failures(series)
     yield _pending(series)
     yield _load_times(series)
     if config.counter_latencies:
         yield from (_counter(name, help_, value, series) for name, help_, value in LATENCIES)
+        yield from (_counter(name, help_, value, cached) for name, help_, value in CACHED if cached)
     if config.summary_latencies:
-        yield from _summaries(series, config.quantiles, now_ns)
+        plain = [one for one in series if not one.version.cached]  # as in Triton, only they show whole requests
+        yield _summary(SUMMARIES[0], plain, config.quantiles, now_ns)
+        yield from (_summary(what, series, config.quantiles, now_ns) for what in SUMMARIES[1:])
+        yield from (_summary(what, cached, config.quantiles, now_ns) for what in CACHED_SUMMARIES if cached)
     if config.histogram_latencies:
         yield _first_responses(series)
     yield _request_durations(series)
@@ -174,18 +209,18 @@ def _load_times(series: Sequence[Series]) -> Family:
     return family
 
 
-def _summaries(series: Sequence[Series], quantiles: Mapping[str, float], now_ns: int) -> Iterator[Family]:
-    for name, help_, window, duration in SUMMARIES:
-        family = Family(name, Kind.SUMMARY, help_)
-        for one in series:
-            extras = one.statistics.extras
-            if extras is not None and extras.summaries is not None:
-                values = window(extras.summaries).quantiles(list(quantiles.values()), now_ns)
-                counted = duration(one.statistics)
-                family.add_quantiles(
-                    one.labels, dict(zip(quantiles, values, strict=True)), counted.count, counted.ns // 1000
-                )
-        yield family
+def _summary(what: Summary, series: Sequence[Series], quantiles: Mapping[str, float], now_ns: int) -> Family:
+    name, help_, window, duration = what
+    family = Family(name, Kind.SUMMARY, help_)
+    for one in series:
+        extras = one.statistics.extras
+        if extras is not None and extras.summaries is not None:
+            values = window(extras.summaries).quantiles(list(quantiles.values()), now_ns)
+            counted = duration(one.statistics)
+            family.add_quantiles(
+                one.labels, dict(zip(quantiles, values, strict=True)), counted.count, counted.ns // 1000
+            )
+    return family
 
 
 def _first_responses(series: Sequence[Series]) -> Family:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from jubako.metrics.cache import cache_families
 from jubako.metrics.cpu import CpuGauges
 from jubako.metrics.gpu import GpuGauges, Nvml, find_nvml
 from jubako.metrics.models import model_families
@@ -59,6 +60,8 @@ class Metrics:
         for family in model_families(self._server.statistics(), self._options.config, uuids, time.monotonic_ns()):
             families.append(family)
             await asyncio.sleep(0)  # with hundreds of models a page takes many milliseconds; requests go first
+        if self._server.cache is not None:
+            families += cache_families(self._server.cache)
         return render([*families, *self._machine])
 
     async def _read_machine(self) -> None:

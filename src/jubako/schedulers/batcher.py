@@ -7,16 +7,17 @@ the alarm asks the queue for the next batch, and that is all that ever happens.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from jubako.config.interface import Admission
 from jubako.errors import Cancelled, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread
-from jubako.request import InferRequest, Reply
+from jubako.request import InferRequest, Reply, label
 from jubako.schedulers.alarm import Alarm, make_alarm
 from jubako.schedulers.in_loop import InLoopLeave
-from jubako.schedulers.queue import FifoQueue
+from jubako.schedulers.queue import Queue
 
 log = logging.getLogger("jubako.schedulers")
 
@@ -38,6 +39,16 @@ class Pending:
         self.queued_ns = 0
         self.cancelled = False
         self.state = Pending.WAITING
+
+    @property
+    def priority(self) -> int:
+        """The level that it asks for; 0 asks for none."""
+        return self.request.signature.priority
+
+    @property
+    def timeout_us(self) -> int:
+        """How long it would wait in a queue; 0 does not say."""
+        return self.request.signature.timeout_us
 
     def cancel(self) -> None:
         """Give the request up (see `request.Ticket`)."""
@@ -62,7 +73,7 @@ class Batcher:
 
     def __init__(
         self,
-        queue: FifoQueue[Pending],
+        queue: Queue[Pending],
         instances: Sequence[InstanceThread],
         answers: Answers,
         *,
@@ -70,6 +81,7 @@ class Batcher:
         batched: bool,
         leave: InLoopLeave,
         loop: asyncio.AbstractEventLoop,
+        ordered: bool = False,
         make_alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = make_alarm,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -83,7 +95,9 @@ class Batcher:
         self._loop = loop
         self._make_alarm = make_alarm
         self._now_ns = now_ns
+        self._started: deque[_Run] | None = deque() if ordered and len(self._idle) > 1 else None
         self._alarm: Alarm | None = None
+        self._alarm_ns: int | None = None
         self._pull_planned = False
         self._stopping = False
         self._emptied: asyncio.Event | None = None
@@ -100,7 +114,7 @@ class Batcher:
 
     @property
     def unfinished(self) -> int:
-        """Requests in the queue, and executions under way."""
+        """Requests in the queue, and executions that are under way or not answered yet."""
         return len(self._queue) + self._running
 
     def submit(self, request: InferRequest, admission: Admission, reply: Reply) -> Pending:
@@ -116,10 +130,11 @@ class Batcher:
         try:
             news = self._queue.put(pending)
         except Unavailable:
-            if not (self._pull_planned and self._idle):
+            if not self._make_room():
                 raise
-            self._pull()  # full of what this turn of the loop brought, while an instance idles
             news = self._queue.put(pending)
+        if self._queue.expires:
+            self._watch_deadlines()
         if news and self._idle and not self._pull_planned:
             # Not at once: what else this turn of the loop reads from its sockets may join the batch.
             self._plan_pull()
@@ -158,6 +173,24 @@ class Batcher:
             self._alarm = None
         self._check_emptied()
 
+    def _make_room(self) -> bool:
+        """Empty a full queue of what need not wait there; False if there is no such thing."""
+        if self._pull_planned and self._idle:
+            self._pull()  # what this turn of the loop brought, while an instance idles
+            return True
+        return self._queue.expires and self._expire()
+
+    def _expire(self) -> bool:
+        """Refuse whom a deadline rejects; False if there was nobody."""
+        rejected = self._queue.expire(self._now_ns())
+        for pending in rejected:
+            pending.state = Pending.ANSWERED  # all, before the first client hears of it and cancels the others
+        for pending in rejected:
+            self._answers.refused(pending, Unavailable(f"{label(pending.request.id)}Request timeout expired"))
+        if rejected:
+            self._check_emptied()
+        return bool(rejected)
+
     def _plan_pull(self) -> None:
         self._pull_planned = True
         self._loop.call_soon(self._pull)
@@ -165,10 +198,12 @@ class Batcher:
     def _pull(self) -> None:
         """Give each idle instance the next batch, if it is time for one."""
         self._pull_planned = False
+        if self._queue.expires:
+            self._expire()
         while self._idle:
             batch = self._queue.take(self._now_ns())
             if not batch:
-                self._set_alarm()
+                self._watch_delay()
                 return
             for pending in batch:
                 pending.state = Pending.RUNNING
@@ -184,30 +219,66 @@ class Batcher:
             if self._leave.given:
                 self._run_here(instance, execution, batch)
                 return
-            instance.run(execution, _Finish(self, instance, batch))
+            run = _Run(self, instance, batch)
+            if self._started is not None:
+                self._started.append(run)
+            instance.run(execution, run)
 
     def _run_here(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
         before = time.thread_time_ns()
         execution.run(instance.instance)
         self._leave.ran(execution.stop_ns - execution.start_ns, time.thread_time_ns() - before)
-        self._end(instance, execution, batch)
+        self._idle.append(instance)
+        self._answer(execution, batch)
 
-    def _set_alarm(self) -> None:
+    def _watch_delay(self) -> None:
+        """Have the alarm ring when the oldest request has waited its delay."""
         due_ns = self._queue.due_ns()
-        if due_ns is None:
-            return
-        if self._alarm is None:
-            self._alarm = self._make_alarm(self._loop, self._pull)
-        self._alarm.set(due_ns)
+        if due_ns is not None:
+            expiry_ns = self._queue.expiry_ns() if self._queue.expires else None
+            self._set_alarm(due_ns if expiry_ns is None else min(due_ns, expiry_ns))
 
-    def finished(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
+    def _watch_deadlines(self) -> None:
+        """Have the alarm ring at the first deadline, unless it rings before."""
+        due_ns = self._queue.expiry_ns()
+        if due_ns is not None and (self._alarm_ns is None or due_ns < self._alarm_ns):
+            self._set_alarm(due_ns)
+
+    def _set_alarm(self, due_ns: int) -> None:
+        if self._alarm is None:
+            self._alarm = self._make_alarm(self._loop, self._ring)
+        self._alarm.set(due_ns)
+        self._alarm_ns = due_ns
+
+    def _ring(self) -> None:
+        self._alarm_ns = None
+        self._pull()
+        if self._queue.expires:
+            self._watch_deadlines()
+
+    def finished(self, run: "_Run", execution: Execution) -> None:
         """Take note, in the loop, that a thread is done with `execution`."""
         self._leave.ran(execution.stop_ns - execution.start_ns)
-        self._end(instance, execution, batch)
+        self._idle.append(run.instance)
+        if self._started is None:
+            self._answer(execution, run.batch)
+        else:
+            run.execution = execution
+            self._answer_in_order(self._started)
 
-    def _end(self, instance: InstanceThread, execution: Execution, batch: Sequence[Pending]) -> None:
+    def _answer_in_order(self, started: "deque[_Run]") -> None:
+        """Answer what has ended and waits for no execution that began before it."""
+        try:
+            while started and (execution := started[0].execution) is not None:
+                self._answer(execution, started.popleft().batch)
+        finally:
+            if started and started[0].execution is not None:  # a bug in who takes the answers
+                self._loop.call_soon(self._answer_in_order, started)
+            if len(self._queue) and not self._pull_planned:
+                self._plan_pull()
+
+    def _answer(self, execution: Execution, batch: Sequence[Pending]) -> None:
         self._running -= 1
-        self._idle.append(instance)
         for pending in batch:
             pending.state = Pending.ANSWERED
         try:
@@ -224,15 +295,17 @@ class Batcher:
             self._emptied = None
 
 
-class _Finish:
+class _Run:
     """`Done` for one execution: cheaper than a closure, and says what it is."""
 
-    __slots__ = ("batch", "batcher", "instance")
+    __slots__ = ("batch", "batcher", "execution", "instance")
 
     def __init__(self, batcher: Batcher, instance: InstanceThread, batch: Sequence[Pending]) -> None:
         self.batcher = batcher
         self.instance = instance
         self.batch = batch
+        self.execution: Execution | None = None
+        """Set once it is over, where answers leave in order."""
 
     def __call__(self, execution: Execution) -> None:
-        self.batcher.finished(self.instance, execution, self.batch)
+        self.batcher.finished(self, execution)

@@ -3,25 +3,22 @@
 The rules are Triton's dynamic batcher's (scheduling.md sections 2.3 and 2.4), with one difference that its own
 documentation promises as well: a batch is formed as late as possible, when an instance is free to take it, so there is
 no half-formed batch that may still grow.
+
+Here are the queues that know neither levels nor deadlines; `policy_queue` has the one that does.
 """
 
 from collections import deque
-from collections.abc import Hashable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 from jubako.errors import Unavailable
+from jubako.schedulers.sizes import BatchSizes, Sized
+
+FULL: Final = "Exceeds maximum queue size"
 
 
-class Waiting(Protocol):
-    """What the queue needs to know of a request."""
-
-    @property
-    def rows(self) -> int:
-        """Its batch size, at least 1."""
-
-    @property
-    def key(self) -> Hashable:
-        """Requests with equal keys may share a batch."""
+class Waiting(Sized, Protocol):
+    """What a queue needs to know of a request."""
 
     @property
     def queued_ns(self) -> int:
@@ -31,8 +28,45 @@ class Waiting(Protocol):
 T = TypeVar("T", bound=Waiting)
 
 
+class Queue(Protocol[T]):
+    """Requests that wait for an instance. Its methods take no time and call nobody."""
+
+    expires: bool
+    """Requests may have deadlines; where they never do, `expire` and `expiry_ns` need not be called."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+
+    def put(self, item: T) -> bool:
+        """Queue `item`; True if the next `take` may differ for it.
+
+        Raises:
+            Unavailable: the queue is full.
+        """
+
+    def take(self, now_ns: int) -> list[T]:
+        """Remove and return the next batch; empty when nothing waits, or when it pays to wait."""
+
+    def due_ns(self) -> int | None:
+        """When a `take` that is empty now would no longer be; None: never by time alone."""
+
+    def expire(self, now_ns: int) -> list[T]:
+        """Remove and return what has waited too long to be run. To be called before a `take`."""
+
+    def expiry_ns(self) -> int | None:
+        """When the next `expire` has something to do; None: never."""
+
+    def remove(self, item: T) -> None:
+        """Take `item` out, wherever it stands."""
+
+    def drain(self) -> list[T]:
+        """Remove and return everything that waits."""
+
+
 class FifoQueue(Generic[T]):
     """The default scheduler's queue: each request is a batch of its own, first come, first served."""
+
+    expires = False
 
     def __init__(self, *, max_queue_size: int) -> None:
         self._max_queue_size = max_queue_size
@@ -48,7 +82,7 @@ class FifoQueue(Generic[T]):
             Unavailable: the queue is full.
         """
         if len(self._items) >= self._max_queue_size:
-            raise Unavailable("Exceeds maximum queue size")
+            raise Unavailable(FULL)
         self._items.append(item)
         return True
 
@@ -58,6 +92,14 @@ class FifoQueue(Generic[T]):
 
     def due_ns(self) -> int | None:
         """When a `take` that is empty now would no longer be: never by time alone."""
+        return None
+
+    def expire(self, now_ns: int) -> list[T]:
+        """Return nothing: requests may wait here for ever."""
+        return []
+
+    def expiry_ns(self) -> int | None:
+        """Return None: nothing expires here."""
         return None
 
     def remove(self, item: T) -> None:
@@ -72,7 +114,10 @@ class FifoQueue(Generic[T]):
 
 
 class BatchQueue(FifoQueue[T]):
-    """The dynamic batcher's queue."""
+    """The dynamic batcher's queue where requests are all of one shape, or have to run in the order of their arrival.
+
+    A request of another shape closes the batch before it, as in Triton.
+    """
 
     def __init__(
         self,
@@ -83,10 +128,7 @@ class BatchQueue(FifoQueue[T]):
         max_queue_size: int,
     ) -> None:
         super().__init__(max_queue_size=max_queue_size)
-        self._max_batch_size = max_batch_size
-        self._preferred = frozenset(preferred_batch_sizes) or frozenset((max_batch_size,))
-        self._smallest = min(self._preferred)
-        self._largest = max(self._preferred)
+        self._sizes = BatchSizes(max_batch_size, preferred_batch_sizes)
         self._delay_ns = max_queue_delay_ns
         self._rows = 0
 
@@ -103,7 +145,7 @@ class BatchQueue(FifoQueue[T]):
         like_last = alone or self._items[-1].key == item.key
         super().put(item)
         self._rows += item.rows
-        return alone or not like_last or self._delay_ns == 0 or self._rows >= self._smallest
+        return alone or not like_last or self._delay_ns == 0 or self._rows >= self._sizes.smallest
 
     def take(self, now_ns: int) -> list[T]:
         """Remove and return the next batch; empty when it pays to wait.
@@ -112,36 +154,12 @@ class BatchQueue(FifoQueue[T]):
         """
         if not self._items:
             return []
-        oldest = self._items[0]
-        overdue = self._delay_ns > 0 and now_ns - oldest.queued_ns >= self._delay_ns
-        count, rows, preferred, closed = self._walk(oldest)
-        if preferred and not overdue:
-            count = preferred
-        elif not (closed or rows >= self._largest or overdue or self._delay_ns == 0):
-            return []
+        delay_ns = self._delay_ns
+        overdue = delay_ns > 0 and now_ns - self._items[0].queued_ns >= delay_ns
+        count = self._sizes.choose(self._items, patient=delay_ns > 0, overdue=overdue)
         batch = [self._items.popleft() for _ in range(count)]
         self._rows -= sum(item.rows for item in batch)
         return batch
-
-    def _walk(self, oldest: T) -> tuple[int, int, int, bool]:
-        """Count what fits one batch from the front.
-
-        Returns the count of requests, their rows, how many of them make the best preferred size (0: none does), and
-        whether the batch is closed, that is, no later arrival could join it.
-        """
-        count = rows = preferred = 0
-        for item in self._items:
-            following = rows + item.rows
-            if count:
-                if following > self._largest and not preferred:
-                    preferred = count
-                if following > self._max_batch_size or item.key != oldest.key:
-                    return count, rows, preferred, True
-            count += 1
-            rows = following
-            if rows in self._preferred:
-                preferred = count
-        return count, rows, preferred, False
 
     def due_ns(self) -> int | None:
         """When the oldest request will have waited its delay; None when nothing waits."""

@@ -164,6 +164,18 @@ class ModelStatistics:
         compute_output.count += requests
         compute_output.ns += output_ns * requests
 
+    def hit(self, lookup_ns: int, total_ns: int) -> None:
+        """Count a success that was answered from the cache: it did not wait, and nothing ran for it."""
+        self.success.add(total_ns)
+        self.queue.add(0)
+        self.cache_hit.add(lookup_ns)
+        self.took(total_ns, 0)
+
+    def missed(self, overhead_ns: int) -> None:
+        """Count a success, counted before, that was not in the cache, and what looking and keeping it took."""
+        self.success.ns += overhead_ns
+        self.cache_miss.add(overhead_ns)
+
     def took(self, total_ns: int, queue_ns: int) -> None:
         """Sort one success into its buckets."""
         self.request_buckets[bisect_left(DURATION_BOUNDS_NS, total_ns)] += 1

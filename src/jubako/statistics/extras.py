@@ -23,6 +23,8 @@ class Summaries:
     compute_input: Window = field(default_factory=Window)
     compute_infer: Window = field(default_factory=Window)
     compute_output: Window = field(default_factory=Window)
+    cache_hit: Window = field(default_factory=Window)
+    cache_miss: Window = field(default_factory=Window)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,20 @@ class Extras:
             summaries.compute_output.add(output_ns // 1000, now_ns)
         if self.first_responses is not None:
             self.first_responses.add(total_ns)
+
+    def hit(self, now_ns: int, lookup_ns: int, total_ns: int) -> None:
+        """Count one success that was answered from the cache at `now_ns`."""
+        if (summaries := self.summaries) is not None:
+            summaries.request.add(total_ns // 1000, now_ns)
+            summaries.queue.add(0, now_ns)
+            summaries.cache_hit.add(lookup_ns // 1000, now_ns)
+        if self.first_responses is not None:
+            self.first_responses.add(total_ns)
+
+    def missed(self, now_ns: int, overhead_ns: int) -> None:
+        """Count what the cache cost one success that was not in it."""
+        if self.summaries is not None:
+            self.summaries.cache_miss.add(overhead_ns // 1000, now_ns)
 
     def failed(self, total_ns: int) -> None:
         """Count one failure: its error was its first response."""
