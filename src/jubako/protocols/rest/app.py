@@ -35,7 +35,7 @@ from jubako.protocols.rest.parent import callers_trace
 from jubako.protocols.rest.plan import Body, Encoded
 from jubako.protocols.rest.route import Route, Verb, match
 from jubako.protocols.rest.settings import change_logs, trace_texts
-from jubako.protocols.rest.status import Refused, error_body, status_of
+from jubako.protocols.rest.status import Refused, error_body, headers_of, status_of
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.settings import NO_SETTINGS, Settings
 from jubako.protocols.shared_memory import NO_REGIONS, Kind, Regions
@@ -93,7 +93,7 @@ class RestApp:
         except Refused as refused:
             await call.refuse(refused.status, str(refused), refused.headers, close=refused.close)
         except JubakoError as error:
-            await call.refuse(status_of(error), str(error))
+            await call.refuse(status_of(error), str(error), headers_of(error))
         except Exception as error:
             log.error(
                 "%s %a broke: %a\n%s",
