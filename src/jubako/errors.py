@@ -6,6 +6,7 @@ JubakoError
 ├── NotFound          no such model, version or output
 ├── AlreadyExists     the name is taken
 ├── Unavailable       not ready, queue full, waited too long, shutting down
+│   └── Exhausted     the whole server has as much to do as it may
 ├── Unsupported       well-formed, but not done here
 ├── Cancelled         the caller left
 └── Internal          the backend or the server broke (and, as in Triton, JSON that does not parse)
@@ -46,6 +47,10 @@ class Unavailable(JubakoError):
     """Not ready, queue full, waited too long, or shutting down: trying again later may work."""
 
     code = "Unavailable"
+
+
+class Exhausted(Unavailable):
+    """The whole server has as much to do as it may: trying again in a moment may work."""
 
 
 class Unsupported(JubakoError):

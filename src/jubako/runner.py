@@ -12,7 +12,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from jubako.backends.placement import Device
 from jubako.config.interface import Admission, Interface, interface_of
 from jubako.config.metrics import first_response_bounds
-from jubako.errors import Cancelled, InvalidArgument, JubakoError, Unavailable
+from jubako.errors import Cancelled, Exhausted, InvalidArgument, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread, close_instances
 from jubako.request import (
     InferRequest,
@@ -29,6 +29,7 @@ from jubako.schedulers.batcher import Batcher, Pending
 from jubako.schedulers.cache import ANSWERED, Remembered, ResponseCache
 from jubako.schedulers.choice import queue_for
 from jubako.schedulers.ensemble import Ensemble, EnsembleScheduler
+from jubako.schedulers.in_flight import InFlight
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.statistics import Failure, ModelStatistics, Refusal
 from jubako.statistics.extras import FIRST_RESPONSE_BOUNDS_MS, Extras, FirstResponses, Summaries
@@ -55,6 +56,8 @@ class RunnerOptions:
 
     max_queue_size: int = 4096
     """Where the configuration sets no bound (0): a queue without one would take memory until there is none."""
+    in_flight: InFlight = field(default_factory=InFlight)
+    """What all runners with these options have to do together, and may."""
     run_in_loop: bool = True
     """Executions shorter than a thread hop may run in the loop."""
     summaries: bool = False
@@ -103,6 +106,7 @@ class Runner:
             leave=InLoopLeave(possible=self._may_run_in_loop()),
             loop=asyncio.get_running_loop(),
             ordered=self.config.dynamic_batching.preserve_ordering,
+            in_flight=self.options.in_flight,
         )
 
     def _make_ensemble(self, ensemble: Ensemble) -> EnsembleScheduler:
@@ -144,7 +148,7 @@ class Runner:
 
         Raises:
             InvalidArgument: it does not fit the model.
-            Unavailable: the queue is full, or the runner is stopping.
+            Unavailable: the queue or (Exhausted) the server is full, or the runner is stopping.
         """
         signature = request.signature
         admission = self._admissions.get(signature)
@@ -166,8 +170,13 @@ class Runner:
         try:
             return self._batcher.submit(request, admission, reply)
         except Unavailable as error:
-            self.statistics.refused(Refusal.STOPPING if self._batcher.stopping else Refusal.QUEUE_FULL)
-            raise Unavailable(f"{label(request.id)}{error}") from None
+            self.statistics.refused(self._refusal(error))
+            raise type(error)(f"{label(request.id)}{error}") from None
+
+    def _refusal(self, error: Unavailable) -> Refusal:
+        if self._batcher.stopping:
+            return Refusal.STOPPING
+        return Refusal.SERVER_FULL if isinstance(error, Exhausted) else Refusal.QUEUE_FULL
 
     def _may_recall(self) -> bool:
         """Whether an answer from the cache overtakes none that must leave before it."""

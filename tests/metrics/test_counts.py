@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from fakes import failing, simple
 
-from jubako.errors import Cancelled, Internal, InvalidArgument, Unavailable
+from jubako.errors import Cancelled, Exhausted, Internal, InvalidArgument, Unavailable
 from jubako.protocols.rest.documents import statistics as document
 from jubako.runner import RunnerOptions
+from jubako.schedulers.in_flight import InFlight
 from jubako.server import InferenceServer
 from jubako.statistics import Failure, ModelStatistics, Refusal
 
@@ -144,20 +145,23 @@ async def test_what_waits_when_the_server_ends_was_rejected(tmp_path: Path) -> N
 @in_loop
 async def test_a_request_that_is_refused_is_neither_failure_nor_success(tmp_path: Path) -> None:
     model = simple(held=True, more="dynamic_batching { default_queue_policy { max_queue_size: 1 } }")
-    async with serving(tmp_path, {"simple": model}, RunnerOptions(run_in_loop=False)) as server:
+    in_flight = InFlight()
+    async with serving(tmp_path, {"simple": model}, RunnerOptions(run_in_loop=False, in_flight=in_flight)) as server:
         running = Sent(server, sum_of(1))
         await until_it_runs(model)
         waiting, too_many, wrong = Sent(server, sum_of(1)), Sent(server, sum_of(1)), Sent(server, sum_of(1, columns=3))
         assert isinstance(await too_many.error(), Unavailable)
         assert isinstance(await wrong.error(), InvalidArgument)
         assert server.statistics()[0].waiting == 1
+        in_flight.max_requests = 2
+        assert isinstance(await Sent(server, sum_of(1)).error(), Exhausted)
         server.stop_accepting()
         assert isinstance(await Sent(server, sum_of(1)).error(), Unavailable)
         model.release.set()
         assert (await running.error(), await waiting.error()) == (None, None)
 
         found = counted(server)
-        assert found.refusals == [1, 1, 1]
+        assert found.refusals == [1, 1, 1, 1]
         assert {reason: found.refusals[reason] for reason in Refusal} == dict.fromkeys(Refusal, 1)
         assert (found.fail.count, found.success.count) == (0, 2)
 
@@ -170,7 +174,7 @@ async def test_asking_whether_a_model_is_ready_refuses_nothing(tmp_path: Path) -
         with pytest.raises(Unavailable):
             server.model_ready("simple")
 
-        assert counted(server).refusals == [0, 0, 0]
+        assert counted(server).refusals == [0, 0, 0, 0]
 
 
 @in_loop

@@ -174,6 +174,18 @@ def test_an_answer_of_exactly_the_budget_is_kept_and_a_larger_one_evicts_nothing
     assert (len(cache), cache.used_bytes, cache.evictions) == (1, cache.max_bytes, 0)
 
 
+def test_a_look_up_saves_an_answer_from_being_the_next_to_go() -> None:
+    answer = an_answer(np.zeros(10, np.int8))
+    cache = ResponseCache(2 * size_of(answer))
+    cache.insert(KEYS[0], answer)
+    cache.insert(KEYS[1], answer)
+    cache.look_up(KEYS[0])
+
+    cache.insert(KEYS[2], answer)
+
+    assert [cache.look_up(key) is not None for key in KEYS[:3]] == [True, False, True]
+
+
 # Entries so large that what each takes besides its array does not drown the difference.
 STEPS = st.lists(st.tuples(st.sampled_from(KEYS), st.none() | st.integers(0, 3000)), max_size=60)
 
@@ -202,6 +214,7 @@ def test_the_least_recently_looked_up_go_first_and_the_budget_is_never_passed(
             expected[key] = answer
         assert cache.used_bytes == sum(map(size_of, expected.values())) <= budget
         assert (len(cache), cache.evictions) == (len(expected), evictions)
+    assert [key for key in KEYS if cache.look_up(key) is not None] == [key for key in KEYS if key in expected]
 
 
 def test_an_entry_is_compared_by_identity() -> None:

@@ -19,6 +19,7 @@ from jubako.instances import InstanceThread
 from jubako.request import InferRequest, InferResponse, Signature, Ticket
 from jubako.runner import RunnerOptions
 from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.in_flight import InFlight
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.schedulers.queue import BatchQueue, FifoQueue
 from jubako.tensor import Array
@@ -86,6 +87,7 @@ def test_by_a_simulated_clock_every_request_is_answered_once_in_order_and_in_tim
         max_queue_delay_ns=delay_us * US,
         max_queue_size=bound,
     )
+    in_flight = InFlight()
     batcher = Batcher(
         queue,
         cast("Sequence[InstanceThread]", workers),
@@ -93,6 +95,7 @@ def test_by_a_simulated_clock_every_request_is_answered_once_in_order_and_in_tim
         outputs=(),
         batched=True,
         leave=InLoopLeave(possible=False),
+        in_flight=in_flight,
         loop=cast("asyncio.AbstractEventLoop", world),
         make_alarm=cast("Any", world.make_alarm),
         now_ns=lambda: world.now_ns,
@@ -104,7 +107,9 @@ def test_by_a_simulated_clock_every_request_is_answered_once_in_order_and_in_tim
         request = InferRequest("m", 1, Signature(()), [])
         stopping, waiting = batcher.stopping, batcher.waiting
         try:
-            pending = batcher.submit(request, Admission(arrival.rows, arrival.key, None), cast("Any", None))
+            pending = batcher.submit(
+                request, Admission(arrival.rows, arrival.key, None, nbytes=arrival.rows), cast("Any", None)
+            )
         except Unavailable:
             assert stopping or waiting == bound
             return
@@ -132,7 +137,7 @@ def test_by_a_simulated_clock_every_request_is_answered_once_in_order_and_in_tim
             assert world.alarm_ns is not None
             assert world.alarm_ns <= oldest.queued_ns + delay_us * US
 
-    assert batcher.unfinished == 0
+    assert batcher.unfinished == in_flight.requests == in_flight.nbytes == 0
     assert {pending: len(ledger.answers.get(pending, [])) for pending in accepted} == dict.fromkeys(accepted, 1)
     ran = [request for worker in workers for batch in worker.ran for request in batch]
     assert len(ran) == len({id(request) for request in ran}), "a request ran twice"

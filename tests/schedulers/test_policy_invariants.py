@@ -14,6 +14,7 @@ from jubako.errors import Unavailable
 from jubako.instances import Execution, InstanceThread
 from jubako.request import InferRequest, Signature
 from jubako.schedulers.batcher import Batcher, Pending
+from jubako.schedulers.in_flight import InFlight
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.schedulers.policy import Levels, Policy
 from jubako.schedulers.policy_queue import PolicyQueue
@@ -168,6 +169,7 @@ def test_under_every_policy_every_request_ends_once_on_time_and_in_its_turn(
         levels=levels,
         ordered=ordered,
     )
+    in_flight = InFlight()
     batcher = Batcher(
         queue,
         cast("Sequence[InstanceThread]", watch.workers),
@@ -175,6 +177,7 @@ def test_under_every_policy_every_request_ends_once_on_time_and_in_its_turn(
         outputs=(),
         batched=True,
         leave=InLoopLeave(possible=False),
+        in_flight=in_flight,
         loop=cast("asyncio.AbstractEventLoop", world),
         ordered=ordered,
         make_alarm=cast("Any", world.make_alarm),
@@ -187,7 +190,9 @@ def test_under_every_policy_every_request_ends_once_on_time_and_in_its_turn(
         signature = Signature((), priority=arrival.priority, timeout_us=arrival.timeout_us)
         request = InferRequest("m", 1, signature, [])
         try:
-            pending = batcher.submit(request, Admission(arrival.rows, arrival.key, None), cast("Any", None))
+            pending = batcher.submit(
+                request, Admission(arrival.rows, arrival.key, None, nbytes=arrival.rows), cast("Any", None)
+            )
         except Unavailable:
             assert batcher.stopping or watch.full(arrival.priority)
             return
@@ -218,7 +223,7 @@ def test_under_every_policy_every_request_ends_once_on_time_and_in_its_turn(
             if answers == ["Unavailable"]:
                 rejected_ns.setdefault(pending, world.now_ns)
 
-    assert batcher.unfinished == 0
+    assert batcher.unfinished == in_flight.requests == in_flight.nbytes == 0
     assert {pending: len(ledger.answers.get(pending, [])) for pending in watch.accepted} == dict.fromkeys(
         watch.accepted, 1
     )

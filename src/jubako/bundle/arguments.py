@@ -83,6 +83,10 @@ class Arguments(BaseModel):
     """Let executions that are shorter than a thread's hop run without one."""
     max_queue_size: PositiveInt = 4096
     """Requests that may wait for one model version where its configuration sets no limit."""
+    max_inflight_requests: PositiveInt = 65536
+    """Requests that may be queued or running, of all models together."""
+    max_inflight_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of the inputs of those requests; 0 is half of the memory that the process may use."""
     http_max_input_size: PositiveInt = 64 << 20
     """Bytes of JSON, of a raw body, or of a body once decompressed."""
     http_max_body_size: PositiveInt = 2 << 30

@@ -8,6 +8,7 @@ from pathlib import Path
 from jubako import backends
 from jubako.backends.base import BackendOptions
 from jubako.bundle.arguments import Arguments
+from jubako.bundle.memory import usable_bytes
 from jubako.errors import InvalidArgument
 from jubako.loading import LoadOptions
 from jubako.log_settings import LogSettings
@@ -19,6 +20,7 @@ from jubako.protocols.rest.limits import Limits
 from jubako.protocols.restrictions import rules_of
 from jubako.runner import RunnerOptions
 from jubako.schedulers.cache import ResponseCache
+from jubako.schedulers.in_flight import InFlight
 from jubako.server import ServerOptions
 from jubako.tracing.options import TraceOptions, parse_trace_config
 from jubako.tracing.output import check_output
@@ -94,6 +96,9 @@ def server_options_of(arguments: Arguments, gpus: list[int]) -> ServerOptions:
             gpus=gpus,
             runner=RunnerOptions(
                 max_queue_size=arguments.max_queue_size,
+                in_flight=InFlight(
+                    arguments.max_inflight_requests, arguments.max_inflight_bytes or usable_bytes() // 2
+                ),
                 run_in_loop=arguments.run_in_loop,
                 summaries=arguments.allow_metrics and metrics.summary_latencies,
                 first_responses=arguments.allow_metrics and metrics.histogram_latencies,

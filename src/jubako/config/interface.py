@@ -50,6 +50,8 @@ class Admission:
     """Requests may share a batch when their keys are equal: shapes of variable inputs, and which optional ones came."""
     outputs: tuple[int, ...] | None
     """Positions of the outputs asked for, in the model's order; None for all."""
+    nbytes: int | None = 0
+    """Bytes of the inputs; None where the signature does not say, because there are strings among them."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Interface:
                 self._check_size(spec, size)
         except InvalidArgument as error:
             raise InvalidArgument(f"{label(request_id)}{error}") from None
-        return Admission(rows, self._key(signature), self._positions(signature))
+        return Admission(rows, self._key(signature), self._positions(signature), _nbytes(signature))
 
     def _check_names(self, signature: Signature) -> None:
         """Check outputs, and inputs if there are as many as there should be; Triton puts no label on these errors."""
@@ -183,6 +185,16 @@ class Interface:
         if len(asked) == len(self.outputs):
             return None
         return tuple(i for i, name in enumerate(self.outputs) if name in asked)
+
+
+def _nbytes(signature: Signature) -> int | None:
+    total = 0
+    for number, spec in enumerate(signature.inputs):
+        given = signature.byte_sizes[number] if number < len(signature.byte_sizes) else None
+        if given is None and spec.datatype.size is None:
+            return None
+        total += given if given is not None else math.prod(spec.shape) * (spec.datatype.size or 0)
+    return total
 
 
 def _names(names: list[str]) -> str:

@@ -114,6 +114,7 @@ REASONS: Final[Mapping[Refusal, str]] = {
     Refusal.QUEUE_FULL: "queue_full",
     Refusal.STOPPING: "stopping",
     Refusal.INVALID: "invalid",
+    Refusal.SERVER_FULL: "server_full",
 }
 
 

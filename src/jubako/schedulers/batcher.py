@@ -16,6 +16,7 @@ from jubako.errors import Cancelled, JubakoError, Unavailable
 from jubako.instances import Execution, InstanceThread
 from jubako.request import InferRequest, Reply, label
 from jubako.schedulers.alarm import Alarm, make_alarm
+from jubako.schedulers.in_flight import InFlight
 from jubako.schedulers.in_loop import InLoopLeave
 from jubako.schedulers.queue import Queue
 
@@ -25,7 +26,18 @@ log = logging.getLogger("jubako.schedulers")
 class Pending:
     """A submitted request: what its queue orders, and what its sender may cancel."""
 
-    __slots__ = ("_batcher", "admission", "cancelled", "key", "queued_ns", "reply", "request", "rows", "state")
+    __slots__ = (
+        "_batcher",
+        "admission",
+        "cancelled",
+        "key",
+        "nbytes",
+        "queued_ns",
+        "reply",
+        "request",
+        "rows",
+        "state",
+    )
 
     WAITING, RUNNING, ANSWERED = range(3)
 
@@ -36,6 +48,7 @@ class Pending:
         self.admission = admission
         self.rows = max(1, admission.rows)  # an empty request takes a place in a batch too
         self.key: Hashable = admission.key
+        self.nbytes = _string_bytes(request) if admission.nbytes is None else admission.nbytes
         self.queued_ns = 0
         self.cancelled = False
         self.state = Pending.WAITING
@@ -82,6 +95,7 @@ class Batcher:
         leave: InLoopLeave,
         loop: asyncio.AbstractEventLoop,
         ordered: bool = False,
+        in_flight: InFlight | None = None,
         make_alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = make_alarm,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -95,6 +109,7 @@ class Batcher:
         self._loop = loop
         self._make_alarm = make_alarm
         self._now_ns = now_ns
+        self._in_flight = in_flight or InFlight()
         self._started: deque[_Run] | None = deque() if ordered and len(self._idle) > 1 else None
         self._alarm: Alarm | None = None
         self._alarm_ns: int | None = None
@@ -122,10 +137,12 @@ class Batcher:
 
         Raises:
             Unavailable: the queue is full, or the scheduler is stopping. Such a request was never queued.
+            Exhausted: the whole server is full. Likewise.
         """
         if self._stopping:
             raise Unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")
         pending = Pending(self, request, admission, reply)
+        self._in_flight.check(pending.nbytes)
         pending.queued_ns = self._now_ns()
         try:
             news = self._queue.put(pending)
@@ -133,6 +150,7 @@ class Batcher:
             if not self._make_room():
                 raise
             news = self._queue.put(pending)
+        self._in_flight.enter(pending.nbytes)
         if self._queue.expires:
             self._watch_deadlines()
         if news and self._idle and not self._pull_planned:
@@ -143,7 +161,7 @@ class Batcher:
     def withdraw(self, pending: Pending) -> None:
         """Take a waiting request out and answer it as cancelled."""
         self._queue.remove(pending)
-        pending.state = Pending.ANSWERED
+        self._leave_unrun((pending,))
         if self._idle and not self._pull_planned:
             self._plan_pull()  # what it stood in front of may be a batch now
         self._answers.refused(pending, Cancelled(""))
@@ -164,8 +182,7 @@ class Batcher:
         """Refuse what still waits with `error`, and ring no more alarms."""
         self._stopping = True
         refused = self._queue.drain()
-        for pending in refused:
-            pending.state = Pending.ANSWERED  # all, before the first client hears of it and cancels the others
+        self._leave_unrun(refused)
         for pending in refused:
             self._answers.refused(pending, error)
         if self._alarm is not None:
@@ -183,13 +200,18 @@ class Batcher:
     def _expire(self) -> bool:
         """Refuse whom a deadline rejects; False if there was nobody."""
         rejected = self._queue.expire(self._now_ns())
-        for pending in rejected:
-            pending.state = Pending.ANSWERED  # all, before the first client hears of it and cancels the others
+        self._leave_unrun(rejected)
         for pending in rejected:
             self._answers.refused(pending, Unavailable(f"{label(pending.request.id)}Request timeout expired"))
         if rejected:
             self._check_emptied()
         return bool(rejected)
+
+    def _leave_unrun(self, refused: Sequence[Pending]) -> None:
+        """Take leave of them all, before the first client hears of it and cancels the others."""
+        for pending in refused:
+            pending.state = Pending.ANSWERED
+            self._in_flight.leave(1, pending.nbytes)
 
     def _plan_pull(self) -> None:
         self._pull_planned = True
@@ -279,8 +301,11 @@ class Batcher:
 
     def _answer(self, execution: Execution, batch: Sequence[Pending]) -> None:
         self._running -= 1
+        nbytes = 0
         for pending in batch:
             pending.state = Pending.ANSWERED
+            nbytes += pending.nbytes
+        self._in_flight.leave(len(batch), nbytes)
         try:
             self._answers.executed(execution, batch)
         finally:  # a bug in who takes the answers must not stop the queue
@@ -293,6 +318,11 @@ class Batcher:
         if self._emptied is not None and not self.unfinished:
             self._emptied.set()
             self._emptied = None
+
+
+def _string_bytes(request: InferRequest) -> int:
+    """Return the bytes of a request's inputs, strings among them."""
+    return sum(sum(map(len, array.flat)) if array.dtype.hasobject else array.nbytes for array in request.arrays)
 
 
 class _Run:

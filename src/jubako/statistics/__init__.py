@@ -42,6 +42,8 @@ class Refusal(IntEnum):
     STOPPING = 1
     INVALID = 2
     """It did not fit the model, or was no request at all."""
+    SERVER_FULL = 3
+    """The whole server had as much to do as it may."""
 
 
 @dataclass(slots=True)

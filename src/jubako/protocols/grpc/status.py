@@ -8,6 +8,7 @@ from grpc import StatusCode  # type: ignore[import-untyped]
 from jubako.errors import (
     AlreadyExists,
     Cancelled,
+    Exhausted,
     Internal,
     InvalidArgument,
     JubakoError,
@@ -24,6 +25,7 @@ STATUS: Final[Mapping[type[JubakoError], StatusCode]] = {
     Internal: StatusCode.INTERNAL,
     Unsupported: StatusCode.UNIMPLEMENTED,
     Unavailable: StatusCode.UNAVAILABLE,
+    Exhausted: StatusCode.RESOURCE_EXHAUSTED,
 }
 
 

@@ -35,7 +35,7 @@ from jubako.protocols.rest.parts import Parts
 from jubako.protocols.rest.plan import Encoded
 from jubako.protocols.rest.route import Route, Verb, match
 from jubako.protocols.rest.settings import change_logs, trace_texts
-from jubako.protocols.rest.status import Refused, error_body, status_of
+from jubako.protocols.rest.status import Refused, error_body, headers_of, status_of
 from jubako.protocols.shared_memory import Kind
 from jubako.request import InferRequest, InferResponse
 from jubako.server import parse_version
@@ -65,7 +65,7 @@ class RestApp:
         except Refused as refused:
             await call.refuse(refused.status, str(refused), refused.headers, close=refused.close)
         except JubakoError as error:
-            await call.refuse(status_of(error), str(error))
+            await call.refuse(status_of(error), str(error), headers_of(error))
         except Exception as error:
             log.error(
                 "%s %a broke: %a\n%s",

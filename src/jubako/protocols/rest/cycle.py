@@ -11,7 +11,7 @@ from jubako.protocols.rest.encode import encode
 from jubako.protocols.rest.limits import Limits
 from jubako.protocols.rest.plan import ReplyPlan
 from jubako.protocols.rest.route import Verb
-from jubako.protocols.rest.status import error_body, status_of
+from jubako.protocols.rest.status import error_body, headers_of, status_of
 from jubako.protocols.rest.traffic import Traffic
 from jubako.protocols.shared_memory import Regions
 from jubako.request import InferResponse, Ticket
@@ -144,7 +144,8 @@ class FastCycle:
 
     def refuse(self, error: JubakoError) -> None:
         """Answer with `error`."""
-        self._write(status_of(error), b"application/json", b"", [error_body(str(error))])
+        extra = b"".join([b"%b: %b\r\n" % header for header in headers_of(error)])
+        self._write(status_of(error), b"application/json", extra, [error_body(str(error))])
 
     def __call__(self, response: InferResponse, final: bool, /) -> None:
         """Write the answer. Never raises."""

@@ -8,6 +8,7 @@ import orjson
 from jubako.errors import (
     AlreadyExists,
     Cancelled,
+    Exhausted,
     Internal,
     InvalidArgument,
     JubakoError,
@@ -24,8 +25,12 @@ STATUS: Final[Mapping[type[JubakoError], int]] = {
     Internal: 500,
     Unsupported: 501,
     Unavailable: 503,
+    Exhausted: 503,
 }
 """Triton's table since 24.01 (http.md section 1)."""
+
+RETRY_AFTER_S: Final = 1
+"""When a client may try again that the whole server had no room for."""
 
 
 class Refused(Exception):
@@ -47,6 +52,11 @@ class Refused(Exception):
 def status_of(error: JubakoError) -> int:
     """Return the HTTP status of `error`; 400 for what the table does not name."""
     return STATUS.get(type(error), 400)
+
+
+def headers_of(error: JubakoError) -> Sequence[tuple[bytes, bytes]]:
+    """Return the headers that come with `error`."""
+    return ((b"retry-after", b"%d" % RETRY_AFTER_S),) if isinstance(error, Exhausted) else ()
 
 
 def error_body(message: str) -> bytes:
