@@ -43,10 +43,10 @@ def test_with_its_exporter_opentelemetry_is_taken() -> None:
 def test_the_command_line_makes_the_path_of_the_file_absolute() -> None:
     given = parse(["--trace-config=triton,file=t.json", "--trace-config=rate=2", "--trace-file", "old.json"])
 
-    arguments = service_arguments(given.options, Path("/work"))
+    arguments = service_arguments(given.options, Path("/elsewhere"))
 
-    assert arguments["trace_config"] == ["triton,file=/work/t.json", "rate=2"]
-    assert arguments["trace_file"] == "/work/old.json"
+    assert arguments["trace_config"] == ["triton,file=/elsewhere/t.json", "rate=2"]
+    assert arguments["trace_file"] == "/elsewhere/old.json"
 
 
 def test_the_log_starts_as_the_options_say() -> None:

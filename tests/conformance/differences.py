@@ -184,9 +184,9 @@ CLOSE: Final[Mapping[str, str]] = {
 """Where only the status must agree."""
 
 LATER: Final[Mapping[str, str]] = {
-    "model/decoupled": "decoupled models come with Python models (issue 5)",
-    "infer/decoupled": "decoupled models come with Python models (issue 5)",
-    "infer/raw to a decoupled": "decoupled models come with Python models (issue 5)",
+    "model/decoupled": "decoupled models come with Python models",
+    "infer/decoupled": "decoupled models come with Python models",
+    "infer/raw to a decoupled": "decoupled models come with Python models",
 }
 """Cases, by the start of their names, that other issues build."""
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Final
 
 DOCUMENTED: Final = re.compile(
@@ -23,7 +24,8 @@ BUSY: Final = (
     "the server does not support dynamic logging",
     "invalid argument for --log_format",
 )
-LEAKS: Final = re.compile(r"Traceback|File \"|/tmp/|/work/|unexpected error|0x[0-9a-f]{8}")
+HERE: Final = re.escape(str(Path(__file__).parents[2]))
+LEAKS: Final = re.compile(rf"Traceback|File \"|/tmp/|{HERE}|unexpected error|0x[0-9a-f]{{8}}")
 REFUSALS: Final = frozenset((400, 404, 405, 408, 413, 415, 431))
 
 
