@@ -117,6 +117,22 @@ def test_the_index_is_sorted_by_name_and_version_and_tells_what_never_got_a_vers
     run(scene())
 
 
+def test_what_is_expected_is_loading_before_its_load_begins(snapshot: Write) -> None:
+    expected = snapshot(Model("m"))
+
+    async def scene() -> None:
+        async with a_server() as server:
+            server.expect(expected)
+            assert [row.state for row in server.index()] == [State.LOADING]
+            with pytest.raises(Unavailable, match="is not at ready state"):
+                server.runner("m")
+
+            await server.load(expected)
+            assert [row.state for row in server.index()] == [State.READY]
+
+    run(scene())
+
+
 def test_the_latest_version_is_the_highest_that_is_ready(snapshot: Write) -> None:
     written = snapshot(Model("m", 9), Model("m", 10), Model("m", 11, load=failing(Unavailable("no"))))
 

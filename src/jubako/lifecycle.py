@@ -116,6 +116,11 @@ class Lifecycle:
 
     # --- loading --------------------------------------------------------------------------------------------------
 
+    def expect(self, snapshot: Snapshot) -> None:
+        """Know the versions of `snapshot` from now on, as loading: `load` is about to be called with it."""
+        for stored in snapshot.versions:
+            self._new_record(stored)
+
     async def load(self, snapshot: Snapshot) -> None:
         """Load every version of `snapshot`, some at a time; return when each is ready or has failed.
 

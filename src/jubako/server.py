@@ -269,6 +269,10 @@ class InferenceServer:
         """Return a row for each known version, sorted by name and version."""
         return self._lifecycle.index(ready_only)
 
+    def expect(self, snapshot: Snapshot) -> None:
+        """Know what is going to be loaded, as loading, before `load` is called with it."""
+        self._lifecycle.expect(snapshot)
+
     async def load(self, snapshot: Snapshot) -> None:
         """Load everything in `snapshot`; return when each version is ready or has failed."""
         await self._lifecycle.load(snapshot)

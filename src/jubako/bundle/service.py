@@ -237,6 +237,7 @@ class Jubako:
             service.arguments.exit_timeout_secs,
             on_expiry=lambda: send(Report("exit timeout"), os.environ),
         ).install()
+        service.server.expect(service.found.snapshot)  # from the first answer on, a model that will load is known
         self._loading = asyncio.create_task(self._load())
 
     async def _load(self) -> None:
