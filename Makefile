@@ -6,6 +6,7 @@ PYTHON ?= python3
 PORT ?= 8000
 HOST ?= 127.0.0.1
 FUZZ_SECONDS ?= 600
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE_STAMP := $(VENV)/.installed
@@ -21,8 +22,8 @@ serve: $(SERVE_STAMP) ## Serve repository/ on http://localhost:8000 (PORT=, HOST
 	@echo "serving repository/ at http://$(HOST):$(PORT)/v2 (Ctrl-C ends it)"
 	@exec $(BIN)/bentoml serve service:service --host $(HOST) --port $(PORT) --arg model_repository=repository $(ARGS)
 
-test: lint ## Run lint, then all tests (ARGS="-k name" for some)
-	$(BIN)/pytest $(ARGS)
+test: lint ## Run lint, then all tests (ARGS="-k name" for some, JOBS=1 for one after the other)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 fuzz: $(DEV_STAMP) ## Try anything at all on both protocols, for 10 minutes (FUZZ_SECONDS=)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
