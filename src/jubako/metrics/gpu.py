@@ -11,7 +11,6 @@ from typing import Any, Final
 from jubako.metrics.text import Family, Kind
 
 LIBRARIES: Final = ("libnvidia-ml.so.1", "nvml.dll")
-UUID_SIZE: Final = 96
 
 
 @dataclass(frozen=True, slots=True)
